@@ -1,0 +1,237 @@
+/* block.*: jobs on the layers of a disk. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/answer.h"
+#include "api/call.h"
+#include "api/context.h"
+#include "api/handlers.h"
+#include "api/request.h"
+#include "base/memory.h"
+#include "domain/disk.h"
+#include "domain/domains.h"
+#include "job/commit.h"
+#include "job/engine.h"
+#include "job/merge.h"
+#include "proto/snapvm-errors.h"
+#include "qemu/view.h"
+
+static int image_error(struct error *err, const char *file, const char *reason,
+                       const char *sentence)
+{
+    error_set(err, SNAPVM_ERROR_IMAGE, "%s: %s", file, sentence);
+    error_text(err, "file", file);
+    return error_text(err, "reason", reason);
+}
+
+/* A layer of a disk's chain by its path, its node's name, or TARGET[INDEX]; -1 when it is none. */
+static int commit_layer(const struct domain *domain, const struct record_disk *disk,
+                        const char *name, struct error *err)
+{
+    const struct view_node *node = disk_top(domain, disk);
+    size_t length = strlen(disk->target);
+    char *end;
+    unsigned long index;
+
+    if (strncmp(name, disk->target, length) == 0 && name[length] == '[') {
+        index = strtoul(name + length + 1, &end, 10);
+        if (strcmp(end, "]") == 0 && index < disk->n_chain)
+            return (int)index;
+    }
+    for (unsigned i = 0; i < disk->n_chain; i++) {
+        if (strcmp(disk->chain[i].file, name) == 0 || (node && strcmp(node->name, name) == 0))
+            return (int)i;
+        node = node ? view_below(domain->view, node) : NULL;
+    }
+    return image_error(err, name, "missing",
+                       "is no layer of this disk; domain.get shows its chain");
+}
+
+/* The layers that are meant, by their index in the chain: 0 is the active one. */
+struct layers {
+    int top, base;
+};
+
+static int commit_layers(struct domain *domain, struct record_disk *disk, json_object *params,
+                         struct layers *ret, struct error *err)
+{
+    const char *top = json_string(params, "top"), *base = json_string(params, "base");
+    bool shallow = json_flag(params, "shallow", 0);
+
+    ret->top = top ? commit_layer(domain, disk, top, err) : 0;
+    if (ret->top < 0)
+        return -1;
+    if (base && shallow) {
+        error_set(err, SNAPVM_ERROR_INVALID_PARAMS, "shallow says the base already: leave one out");
+        return error_text(err, "param", "shallow");
+    }
+    if ((unsigned)ret->top + 1 >= disk->n_chain)
+        return image_error(err, disk->chain[ret->top].file, "no backing file",
+                           "has no backing file to commit into");
+    ret->base = base      ? commit_layer(domain, disk, base, err)
+                : shallow ? ret->top + 1
+                          : (int)disk->n_chain - 1;
+    if (ret->base < 0)
+        return -1;
+    if (ret->base <= ret->top)
+        return image_error(err, disk->chain[ret->base].file, "not below the top",
+                           "the base has to lie below the top");
+    return 0;
+}
+
+static int commit_check_active(json_object *params, const struct layers *layers, struct error *err)
+{
+    if (layers->top > 0 || json_flag(params, "active", 0))
+        return 0;
+    return error_set(err, SNAPVM_ERROR_ACTIVE_REQUIRED,
+                     "the active layer is written all the time, so its commit gets ready and then "
+                     "waits for job.pivot or job.cancel; say active: true if you mean that");
+}
+
+static int commit_check_disk(const struct domain *domain, const struct record_disk *disk,
+                             struct error *err)
+{
+    const struct job *job = job_on_disk(domain, disk->target);
+    const struct view_disk *seen = disk_in_view(domain, disk);
+    const struct view_node *root = seen ? view_node(domain->view, seen->root) : NULL;
+
+    if (job) {
+        error_set(err, SNAPVM_ERROR_BUSY, "job %lld holds disk %s; wait for its end",
+                  (long long)job->record.id, disk->target);
+        return error_number(err, "job", job->record.id);
+    }
+    if (!root || disk->n_chain == 0)
+        return image_error(err, disk->target, "missing", "QEMU has no image in this drive");
+    if (strcmp(root->driver, "commit_top") != 0 && strcmp(root->driver, "mirror_top") != 0)
+        return 0;
+    return error_set(err, SNAPVM_ERROR_BUSY,
+                     "a job that somebody else started in QEMU holds disk %s", disk->target);
+}
+
+static void committed(void *arg, struct job *job, const struct error *err)
+{
+    struct call *call = arg;
+
+    if (err) {
+        call_error(call, err);
+        return;
+    }
+    request_started(call, job->record.id);
+    answer_job(call, job, "no");
+}
+
+static void commit_start(struct call *call, struct domain *domain, struct record_disk *disk,
+                         const struct layers *layers)
+{
+    json_object *params = call_params(call);
+    uint32_t flags = 0;
+    struct job *job;
+
+    if (json_flag(params, "delete", 0))
+        flags |= JOB_DELETE;
+    if (json_flag(params, "auto_pivot", 0))
+        flags |= JOB_AUTO_PIVOT;
+    if (layers->top == 0)
+        job = commit_new(call_context(call)->engine, domain, disk, (unsigned)layers->base, flags,
+                         json_int(params, "bandwidth", 0));
+    else
+        job = merge_commit_new(call_context(call)->engine, domain, disk, (unsigned)layers->top,
+                               (unsigned)layers->base, flags & JOB_DELETE,
+                               json_int(params, "bandwidth", 0));
+    xstrset(&job->record.request_id, json_string(params, "request_id"));
+    engine_start(job, answer_note_job, committed, call);
+}
+
+static int commit_check(struct call *call, struct domain *domain, struct record_disk **ret_disk,
+                        struct layers *ret_layers, struct error *err)
+{
+    json_object *params = call_params(call);
+
+    *ret_disk = disk_need(domain, json_string(params, "disk"), err);
+    if (!*ret_disk)
+        return -1;
+    if (domain->gone) {
+        error_set(err, SNAPVM_ERROR_UNSUPPORTED,
+                  "this snapvmd commits layers of running guests alone: start the guest first");
+        return error_text(err, "feature", "commit in guests that are shut off");
+    }
+    if (domain_need_live(domain, err) < 0 ||
+        domain_need_feature(domain, QMP_FEATURE_TWO_PHASE, err) < 0 ||
+        commit_check_disk(domain, *ret_disk, err) < 0 ||
+        commit_layers(domain, *ret_disk, params, ret_layers, err) < 0)
+        return -1;
+    return commit_check_active(params, ret_layers, err);
+}
+
+void block_commit_handle(struct call *call)
+{
+    _cleanup_error_ struct error err = {0};
+    struct domain *domain;
+    struct record_disk *disk;
+    struct layers layers = {0};
+
+    if (!answer_is_new(call, "no"))
+        return;
+    domain = answer_need_domain(call);
+    if (!domain)
+        return;
+    if (commit_check(call, domain, &disk, &layers, &err) < 0)
+        call_error(call, &err);
+    else
+        commit_start(call, domain, disk, &layers);
+}
+
+/* --- block.pull --- */
+
+static int pull_check(struct call *call, struct domain *domain, struct record_disk **ret_disk,
+                      int *ret_base, struct error *err)
+{
+    json_object *params = call_params(call);
+    const char *base = json_string(params, "base");
+
+    *ret_disk = disk_need(domain, json_string(params, "disk"), err);
+    if (!*ret_disk)
+        return -1;
+    if (domain->gone) {
+        error_set(err, SNAPVM_ERROR_UNSUPPORTED,
+                  "this snapvmd pulls layers of running guests alone: start the guest first");
+        return error_text(err, "feature", "pull in guests that are shut off");
+    }
+    if (domain_need_live(domain, err) < 0 ||
+        domain_need_feature(domain, QMP_FEATURE_HMP, err) < 0 ||
+        commit_check_disk(domain, *ret_disk, err) < 0)
+        return -1;
+    if ((*ret_disk)->n_chain < 2)
+        return image_error(err, (*ret_disk)->chain[0].file, "no backing file",
+                           "has no backing file to pull from");
+    *ret_base = base ? commit_layer(domain, *ret_disk, base, err) : (int)(*ret_disk)->n_chain;
+    if (*ret_base < 0)
+        return -1;
+    if (*ret_base < 2)
+        return image_error(err, base, "nothing between",
+                           "nothing lies between the active layer and this base");
+    return 0;
+}
+
+void block_pull_handle(struct call *call)
+{
+    _cleanup_error_ struct error err = {0};
+    struct domain *domain;
+    struct record_disk *disk;
+    struct job *job;
+    int base = 0;
+
+    if (!answer_is_new(call, "no"))
+        return;
+    domain = answer_need_domain(call);
+    if (!domain)
+        return;
+    if (pull_check(call, domain, &disk, &base, &err) < 0) {
+        call_error(call, &err);
+        return;
+    }
+    job = merge_pull_new(call_context(call)->engine, domain, disk, (unsigned)base,
+                         json_int(call_params(call), "bandwidth", 0));
+    xstrset(&job->record.request_id, json_string(call_params(call), "request_id"));
+    engine_start(job, answer_note_job, committed, call);
+}

@@ -1,0 +1,382 @@
+/* snapshot.*: taken by a job, listed from memory. */
+#include <string.h>
+
+#include "api/answer.h"
+#include "api/call.h"
+#include "api/context.h"
+#include "api/handlers.h"
+#include "api/overlay.h"
+#include "api/request.h"
+#include "api/wire.h"
+#include "base/clock.h"
+#include "base/memory.h"
+#include "domain/disk.h"
+#include "domain/domains.h"
+#include "domain/snapshot.h"
+#include "job/engine.h"
+#include "job/snapshot-job.h"
+#include "journal/journal.h"
+#include "proto/limits.h"
+#include "proto/snapvm-errors.h"
+#include "qemu/view.h"
+
+static int bad_param(struct error *err, const char *param, const char *sentence)
+{
+    error_set(err, SNAPVM_ERROR_INVALID_PARAMS, "%s", sentence);
+    return error_text(err, "param", param);
+}
+
+static int unsupported(struct error *err, const char *feature)
+{
+    error_set(err, SNAPVM_ERROR_UNSUPPORTED, "this snapvmd has no %s", feature);
+    return error_text(err, "feature", feature);
+}
+
+/* --- snapshot.create --- */
+
+static int create_check_options(json_object *params, struct error *err)
+{
+    if (json_sub(params, "memory"))
+        return unsupported(err, "snapshots of memory");
+    if (json_string(params, "xml"))
+        return unsupported(err, "snapshots described by XML");
+    if (json_flag(params, "halt", 0))
+        return unsupported(err, "snapshots that halt the guest");
+    return 0;
+}
+
+static int create_check_name(const struct domain *domain, const char *name, struct error *err)
+{
+    const struct job *job;
+
+    if (!snapshot_valid_name(name))
+        return bad_param(err, "name",
+                         "a snapshot's name is 1 to 255 bytes without '/', control characters or a "
+                         "leading '.'");
+    TAILQ_FOREACH (job, &domain->jobs, link) {
+        if (!job->record.snapshot)
+            continue;
+        error_set(err, SNAPVM_ERROR_BUSY,
+                  "job %lld is taking snapshot \"%s\" of domain %s; wait for its end",
+                  (long long)job->record.id, job->record.snapshot, domain->record.name);
+        return error_number(err, "job", job->record.id);
+    }
+    if (!snapshot_find(domain, name))
+        return 0;
+    error_set(err, SNAPVM_ERROR_ALREADY_EXISTS, "domain %s has a snapshot \"%s\" already",
+              domain->record.name, name);
+    error_text(err, "object", "snapshot");
+    return error_text(err, "name", name);
+}
+
+static int create_image_error(const struct record_disk *disk, const char *reason,
+                              const char *sentence, struct error *err)
+{
+    error_set(err, SNAPVM_ERROR_IMAGE, "disk %s: %s", disk->target, sentence);
+    error_text(err, "file", disk->n_chain ? disk->chain[0].file : "");
+    return error_text(err, "reason", reason);
+}
+
+/* Whether a disk of a live guest can get an overlay. */
+static int create_check_disk(const struct domain *domain, const struct record_disk *disk,
+                             struct error *err)
+{
+    const struct job *job = job_on_disk(domain, disk->target);
+    const struct view_disk *seen = disk_in_view(domain, disk);
+    const struct view_node *top = disk_top(domain, disk);
+
+    if (job) {
+        error_set(err, SNAPVM_ERROR_BUSY, "job %lld holds disk %s; wait for its end",
+                  (long long)job->record.id, disk->target);
+        return error_number(err, "job", job->record.id);
+    }
+    if (!seen || !top || disk->n_chain == 0)
+        return create_image_error(disk, "missing", "QEMU has no image in this drive", err);
+    if (seen->read_only)
+        return create_image_error(disk, "read-only",
+                                  "a read-only disk does not change, and gets no overlay", err);
+    if (disk->format && strcmp(disk->format, top->driver) != 0)
+        return create_image_error(disk, "wrong format",
+                                  "QEMU reads its image in another format than the domain's "
+                                  "definition says; undefine it and define it anew",
+                                  err);
+    if (disk->chain[0].file[0] != '/')
+        return create_image_error(disk, "no plain file",
+                                  "its image is no plain local file, so no overlay can name it",
+                                  err);
+    return 0;
+}
+
+static bool create_has_disk(const struct job *job, const struct record_disk *disk)
+{
+    return job_image(job, disk->target, "overlay") != NULL;
+}
+
+static int create_add(struct call *call, struct job *job, struct record_disk *disk,
+                      const char *file, bool reuse, struct error *err)
+{
+    _cleanup_free_ char *beside = NULL;
+
+    if (create_check_disk(job->domain, disk, err) < 0)
+        return -1;
+    if (!file)
+        file = beside = overlay_default_file(job->domain, disk, job->record.snapshot);
+    if (overlay_check_file(call_context(call)->conf, job->domain, file, reuse, err) < 0)
+        return -1;
+    for (unsigned i = 0; i < job->record.n_images; i++)
+        if (strcmp(job->record.images[i].file, file) == 0)
+            return bad_param(err, "disks", "two disks would get the same overlay file");
+    if (job->record.n_images == 2 * LIMIT_SNAPSHOT_DISKS) {
+        error_set(err, SNAPVM_ERROR_LIMIT_EXCEEDED, "a snapshot has at most %d disks",
+                  LIMIT_SNAPSHOT_DISKS);
+        error_text(err, "limit", "disks");
+        return error_number(err, "value", LIMIT_SNAPSHOT_DISKS);
+    }
+    snapshot_job_add_disk(job, disk, file, reuse);
+    return 0;
+}
+
+static int create_add_named(struct call *call, struct job *job, json_object *named,
+                            struct error *err)
+{
+    const char *mode = json_string(named, "mode"), *format = json_string(named, "format");
+    const char *file = json_string(named, "file");
+    bool reuse = json_flag(named, "reuse", 0);
+    struct record_disk *disk = disk_need(job->domain, json_string(named, "disk"), err);
+
+    if (!disk)
+        return -1;
+    if (create_has_disk(job, disk))
+        return bad_param(err, "disks", "a disk is named twice");
+    if (mode && strcmp(mode, "no") == 0)
+        return 0;
+    if (mode && strcmp(mode, "external") != 0)
+        return unsupported(err, "internal and manual snapshots");
+    if (format && strcmp(format, "qcow2") != 0)
+        return unsupported(err, "overlays of another format than qcow2");
+    if (reuse && !file)
+        return bad_param(err, "disks", "reuse needs the file that is to be used");
+    return create_add(call, job, disk, file, reuse, err);
+}
+
+static bool create_is_named(json_object *disks, struct domain *domain,
+                            const struct record_disk *disk)
+{
+    for (size_t i = 0; disks && i < json_object_array_length(disks); i++) {
+        const char *name = json_string(json_object_array_get_idx(disks, i), "disk");
+
+        if (disk_need(domain, name, NULL) == disk)
+            return true;
+    }
+    return false;
+}
+
+static int create_add_disks(struct call *call, struct job *job, struct error *err)
+{
+    json_object *disks = json_array(call_params(call), "disks");
+    struct domain *domain = job->domain;
+
+    for (size_t i = 0; disks && i < json_object_array_length(disks); i++)
+        if (create_add_named(call, job, json_object_array_get_idx(disks, i), err) < 0)
+            return -1;
+    /* Without a list all disks that can change are meant. */
+    for (unsigned i = 0; i < domain->record.n_disks && !disks; i++) {
+        struct record_disk *disk = &domain->record.disks[i];
+        const struct view_disk *seen = disk_in_view(domain, disk);
+
+        if (!seen || seen->read_only || create_is_named(disks, domain, disk))
+            continue;
+        if (create_add(call, job, disk, NULL, false, err) < 0)
+            return -1;
+    }
+    if (job->record.n_images == 0)
+        return bad_param(err, "disks", "there is no disk to take a snapshot of");
+    return 0;
+}
+
+static uint32_t create_flags(json_object *params)
+{
+    const char *quiesce = json_string(params, "quiesce");
+    uint32_t flags = json_flag(params, "metadata", 1) ? 0 : JOB_NO_METADATA;
+
+    if (quiesce && strcmp(quiesce, "required") == 0)
+        flags |= JOB_QUIESCE_REQUIRED;
+    if (quiesce && strcmp(quiesce, "preferred") == 0)
+        flags |= JOB_QUIESCE_PREFERRED;
+    return flags;
+}
+
+static int create_check(struct domain *domain, const char *name, json_object *params,
+                        struct error *err)
+{
+    if (create_check_options(params, err) < 0 || create_check_name(domain, name, err) < 0)
+        return -1;
+    if (domain->gone)
+        return unsupported(err, "snapshots of guests that are shut off");
+    if (domain_need_live(domain, err) < 0)
+        return -1;
+    return domain_need_feature(domain, QMP_FEATURE_TRANSACTION, err);
+}
+
+static void created(void *arg, struct job *job, const struct error *err)
+{
+    struct call *call = arg;
+
+    if (err) {
+        call_error(call, err);
+        return;
+    }
+    request_started(call, job->record.id);
+    answer_job(call, job, "ended");
+}
+
+static void create_start(struct call *call, struct domain *domain, const char *name)
+{
+    json_object *params = call_params(call);
+    _cleanup_error_ struct error err = {0};
+    struct job *job = snapshot_job_new(call_context(call)->engine, domain, name,
+                                       json_string(params, "description"), create_flags(params));
+
+    xstrset(&job->record.request_id, json_string(params, "request_id"));
+    if (create_add_disks(call, job, &err) < 0) {
+        job_free(job);
+        call_error(call, &err);
+        return;
+    }
+    engine_start(job, answer_note_job, created, call);
+}
+
+void snapshot_create_handle(struct call *call)
+{
+    const char *name = json_string(call_params(call), "name");
+    _cleanup_error_ struct error err = {0};
+    char now[CLOCK_TEXT];
+    struct domain *domain;
+
+    if (!answer_is_new(call, "ended"))
+        return;
+    domain = answer_need_domain(call);
+    if (!domain)
+        return;
+    if (!name)
+        name = clock_name(clock_now(), now);
+    if (create_check(domain, name, call_params(call), &err) < 0)
+        call_error(call, &err);
+    else
+        create_start(call, domain, name);
+}
+
+/* --- reading, and the current one --- */
+
+static bool list_wants(const struct domain *domain, const struct snapshot *snapshot,
+                       json_object *params)
+{
+    const char *parent = json_string(params, "parent"), *location = json_string(params, "location");
+
+    if (parent && (strcmp(parent, snapshot->record.name) == 0 ||
+                   !snapshot_descends(domain, snapshot, parent)))
+        return false;
+    if (json_flag(params, "roots", 0) && snapshot->record.parent)
+        return false;
+    if (json_flag(params, "leaves", 0) && snapshot_children(domain, snapshot->record.name))
+        return false;
+    return !location || strcmp(location, snapshot_location(snapshot)) == 0;
+}
+
+void snapshot_list_handle(struct call *call)
+{
+    struct domain *domain = answer_need_domain(call);
+    const char *parent = json_string(call_params(call), "parent");
+    _cleanup_error_ struct error err = {0};
+    json_object *result, *array;
+    const struct snapshot *snapshot;
+
+    if (!domain)
+        return;
+    if (parent && !snapshot_need(domain, parent, &err)) {
+        call_error(call, &err);
+        return;
+    }
+    result = json_object_new_object();
+    array = json_object_new_array();
+    TAILQ_FOREACH (snapshot, &domain->snapshots, link) {
+        if (list_wants(domain, snapshot, call_params(call)))
+            json_object_array_add(array, wire_snapshot(domain, snapshot));
+    }
+    json_object_object_add(result, "snapshots", array);
+    json_add_string(result, "current", domain->record.current_snapshot);
+    call_result(call, result);
+}
+
+void snapshot_get_handle(struct call *call)
+{
+    struct domain *domain = answer_need_domain(call);
+    _cleanup_error_ struct error err = {0};
+    struct snapshot *snapshot;
+
+    if (!domain)
+        return;
+    snapshot = snapshot_need(domain, json_string(call_params(call), "name"), &err);
+    if (snapshot)
+        call_result(call, wire_snapshot(domain, snapshot));
+    else
+        call_error(call, &err);
+}
+
+static json_object *current_result(const char *name)
+{
+    json_object *result = json_object_new_object();
+
+    json_add_string(result, "name", name);
+    return result;
+}
+
+static void current_stored(void *arg, const struct error *err)
+{
+    struct call *call = arg;
+    const char *name = json_string(call_params(call), "name");
+    struct domain *domain =
+        domains_find(call_context(call)->domains, json_string(call_params(call), "domain"));
+
+    if (err) {
+        call_error(call, err);
+        return;
+    }
+    if (domain)
+        xstrset(&domain->record.current_snapshot, name);
+    call_result(call, current_result(name));
+}
+
+static void current_set(struct call *call, struct domain *domain, const char *name)
+{
+    _cleanup_error_ struct error err = {0};
+    _cleanup_json_ json_object *result = current_result(name);
+    struct journal_txn *txn;
+
+    if (!snapshot_need(domain, name, &err)) {
+        call_error(call, &err);
+        return;
+    }
+    txn = journal_begin(call_context(call)->journal);
+    journal_set_current(txn, domain->record.name, name);
+    journal_add_event(txn, "snapshot.current", domain->record.name, json_text(result));
+    request_note_result(txn, call, json_text(result));
+    journal_commit(txn, "current", current_stored, call);
+}
+
+void snapshot_current_handle(struct call *call)
+{
+    const char *name = json_string(call_params(call), "name");
+    struct domain *domain;
+    int64_t job;
+
+    if (name && request_begin(call, &job) != REQUEST_NEW)
+        return;
+    domain = answer_need_domain(call);
+    if (!domain)
+        return;
+    if (name)
+        current_set(call, domain, name);
+    else
+        call_result(call, current_result(domain->record.current_snapshot));
+}

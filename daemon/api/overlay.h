@@ -1,0 +1,23 @@
+/* Where a new image may lie: in a folder that already holds images of the domain, or below one that
+ * the configuration allows, under a name that is free. */
+#ifndef SNAPVM_API_OVERLAY_H
+#define SNAPVM_API_OVERLAY_H
+
+#include <stdbool.h>
+
+#include "base/error.h"
+
+struct conf;
+struct domain;
+struct record_disk;
+
+/* DOMAIN-TARGET.SNAPSHOT.qcow2 beside the active layer; owned by the caller. */
+char *overlay_default_file(const struct domain *domain, const struct record_disk *disk,
+                           const char *snapshot);
+
+/* Errors: InvalidParams (relative), AlreadyExists (object image), ImageError (outside the allowed
+ * folders; for `reuse`: missing, or in use by a disk of the domain). */
+int overlay_check_file(const struct conf *conf, const struct domain *domain, const char *file,
+                       bool reuse, struct error *err);
+
+#endif

@@ -1,0 +1,25 @@
+/* The contract's objects as JSON: domain, disk, job, snapshot. Every value returned is owned by the
+ * caller. */
+#ifndef SNAPVM_API_WIRE_H
+#define SNAPVM_API_WIRE_H
+
+#include "proto/json.h"
+
+struct domain;
+struct job;
+struct record_disk;
+struct record_job;
+struct snapshot;
+
+json_object *wire_domain(const struct domain *domain);
+json_object *wire_disk(const struct domain *domain, const struct record_disk *disk);
+json_object *wire_job(const struct record_job *job);
+json_object *wire_snapshot(const struct domain *domain, const struct snapshot *snapshot);
+
+/* A chain as QEMU's -blockdev takes it, from its active layer down. */
+json_object *wire_blockdev(const struct domain *domain, const struct record_disk *disk);
+
+/* A job as text, for events; owned by the caller. */
+char *wire_job_text(const struct job *job);
+
+#endif

@@ -1,0 +1,30 @@
+/* The upkeep of a domain's connections: monitor, agent, and the watch on its QEMU's process. A
+ * connection that is lost is made anew, at once when its socket appears in the folder that is
+ * watched, else with a growing delay. */
+#ifndef SNAPVM_DOMAIN_LINK_H
+#define SNAPVM_DOMAIN_LINK_H
+
+#include <stdint.h>
+
+struct domain;
+struct domain_link;
+
+struct domain_link *link_new(struct domain *domain);
+struct domain_link *link_free(struct domain_link *link);
+
+/* Connects what is not connected, now. */
+void link_kick(struct domain_link *link);
+
+/* Closes the agent's connection and makes a new one: what QEMU had not taken is cancelled. */
+void link_renew_agent(struct domain_link *link);
+
+/* See domain_look and its sisters; each level includes those before it. */
+enum look {
+    LOOK_NONE,
+    LOOK_JOBS,
+    LOOK_ROOTS,
+    LOOK_ALL,
+};
+uint64_t link_look(struct domain_link *link, enum look wanted);
+
+#endif

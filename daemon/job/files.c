@@ -1,0 +1,416 @@
+#include "job/files.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/crash.h"
+#include "base/memory.h"
+#include "base/worker.h"
+#include "domain/domains.h"
+#include "domain/snapshot.h"
+#include "job/engine.h"
+#include "job/leg.h"
+#include "proto/snapvm-errors.h"
+#include "qemu/image.h"
+#include "qemu/process.h"
+#include "qemu/view.h"
+
+/* One file of the task: copies, so that the thread shares nothing with the loop. */
+struct file {
+    unsigned image; /* index in the job's record */
+    char *path, *name, *below, *backing, *backing_format;
+    int64_t size;
+    struct image_id id;
+    bool made, known, removed;
+};
+
+struct file_task {
+    struct job *job;
+    struct file *files;
+    unsigned n_files;
+    char **keep; /* paths of files that must not be removed */
+    unsigned n_keep;
+    bool yes; /* the answer of a look */
+    struct error err;
+    void (*done)(struct job *, const struct error *);
+    void (*told)(struct job *, bool empty);
+};
+
+static void file_task_free(void *arg)
+{
+    struct file_task *task = arg;
+
+    for (unsigned i = 0; i < task->n_files; i++) {
+        free(task->files[i].path);
+        free(task->files[i].name);
+        free(task->files[i].below);
+        free(task->files[i].backing);
+        free(task->files[i].backing_format);
+    }
+    for (unsigned i = 0; i < task->n_keep; i++)
+        free(task->keep[i]);
+    free(task->files);
+    free(task->keep);
+    error_clear(&task->err);
+    free(task);
+}
+
+static struct file *file_task_add(struct file_task *task, unsigned image)
+{
+    const struct record_image *record = &task->job->record.images[image];
+    struct file *file;
+
+    task->files = xrealloc(task->files, task->n_files + 1, sizeof(*task->files));
+    file = &task->files[task->n_files++];
+    *file = (struct file){
+        .image = image,
+        .path = process_reach(&task->job->record.qemu, record->file),
+        .name = xstrdup(record->file),
+        .size = record->virtual_size,
+        .id = {.dev = record->dev, .ino = record->ino},
+        .made = record->made,
+        .known = record->ino != 0,
+    };
+    return file;
+}
+
+/* A task over the overlays of a job, each with the layer below it. */
+static struct file_task *file_task_overlays(struct job *job)
+{
+    struct file_task *task = xzalloc(sizeof(*task));
+
+    task->job = job;
+    for (unsigned i = 0; i < job->record.n_images; i++) {
+        const struct record_image *image = &job->record.images[i], *source;
+        struct file *file;
+
+        if (strcmp(image->role, "overlay") != 0)
+            continue;
+        source = job_image(job, image->disk, "source");
+        file = file_task_add(task, i);
+        file->below = process_reach(&job->record.qemu, source->file);
+        file->backing = xstrdup(source->file);
+        file->backing_format = xstrdup(source->format);
+    }
+    return task;
+}
+
+/* --- on the worker --- */
+
+/* A file that the caller prepared must be what QEMU does not check: as large, and on that layer. */
+static int file_check_reused(const struct file *file, struct error *err)
+{
+    struct image_info info = {0};
+    struct image_id named, below;
+    int r = image_read(file->path, "qcow2", &info, err);
+
+    if (r < 0)
+        return r;
+    if (info.virtual_size != file->size)
+        r = error_set(err, SNAPVM_ERROR_IMAGE,
+                      "%s is %lld bytes large, the disk is %lld: QEMU would cut the disk",
+                      file->name, (long long)info.virtual_size, (long long)file->size);
+    else if (!info.backing || image_identify(info.backing, &named, err) < 0 ||
+             image_identify(file->below, &below, err) < 0 || !image_same(&named, &below))
+        r = error_set(err, SNAPVM_ERROR_IMAGE,
+                      "%s does not name %s as its backing file: make it with qemu-img create -b",
+                      file->name, file->backing);
+    if (r < 0 && !error_get(err, "file")) {
+        error_text(err, "file", file->name);
+        error_text(err, "reason", "not an overlay of the disk");
+    }
+    image_info_deinit(&info);
+    return r;
+}
+
+static bool file_is_missing(const struct file *file)
+{
+    struct stat st;
+
+    return lstat(file->path, &st) < 0 && errno == ENOENT;
+}
+
+static void files_run_create(void *arg)
+{
+    struct file_task *task = arg;
+
+    for (unsigned i = 0; i < task->n_files && !task->err.code; i++) {
+        struct file *file = &task->files[i];
+        struct image_overlay overlay = {
+            .path = file->path,
+            .name = file->name,
+            .below = file->below,
+            .backing = file->backing,
+            .backing_format = file->backing_format,
+            .size = file->size,
+            .unsynced = true,
+        };
+
+        if (!file->made)
+            file_check_reused(file, &task->err);
+        else if (image_create_overlay(&overlay, &file->id, &task->err) == 0)
+            file->known = true;
+    }
+    /* What was not made is not ours, whatever lies there. */
+    for (unsigned i = 0; i < task->n_files; i++) {
+        struct file *file = &task->files[i];
+
+        if (!file->made || file->known)
+            continue;
+        file->made = false;
+        file->removed = file_is_missing(file);
+    }
+}
+
+static void files_run_sync(void *arg)
+{
+    struct file_task *task = arg;
+
+    for (unsigned i = 0; i < task->n_files && !task->err.code; i++)
+        if (task->files[i].made)
+            image_sync(task->files[i].path, &task->err);
+}
+
+/* After a crash the identity may not be recorded: a file under the recorded name is ours only if it
+ * is an empty overlay of our layer, or was not even begun. */
+static bool file_is_ours(struct file *file)
+{
+    struct image_info info = {0};
+    struct stat st;
+    bool empty = false, ours;
+
+    if (stat(file->path, &st) < 0)
+        return false;
+    if (file->known)
+        return st.st_dev == file->id.dev && st.st_ino == file->id.ino;
+    file->id = (struct image_id){.dev = st.st_dev, .ino = st.st_ino};
+    if (st.st_size == 0)
+        return true;
+    if (image_read(file->path, "qcow2", &info, NULL) < 0)
+        return false;
+    ours = info.backing && strcmp(info.backing, file->backing) == 0 &&
+           image_is_empty(file->path, &empty, NULL) == 0 && empty;
+    image_info_deinit(&info);
+    return ours;
+}
+
+static void files_run_remove_overlays(void *arg)
+{
+    struct file_task *task = arg;
+
+    for (unsigned i = 0; i < task->n_files; i++) {
+        struct file *file = &task->files[i];
+
+        if (file->made && file_is_ours(file))
+            file->removed = image_remove(file->path, &file->id, &task->err) == 0;
+    }
+}
+
+static bool file_is_kept(const struct file_task *task, const struct file *file)
+{
+    struct image_id id;
+
+    for (unsigned i = 0; i < task->n_keep; i++)
+        if (image_identify(task->keep[i], &id, NULL) == 0 && image_same(&id, &file->id))
+            return true;
+    return false;
+}
+
+static void files_run_remove_worthless(void *arg)
+{
+    struct file_task *task = arg;
+
+    for (unsigned i = 0; i < task->n_files; i++) {
+        struct file *file = &task->files[i];
+
+        if (!file->known && image_identify(file->path, &file->id, NULL) < 0)
+            file->removed = file_is_missing(file);
+        else if (!file_is_kept(task, file))
+            file->removed = image_remove(file->path, &file->id, &task->err) == 0;
+    }
+}
+
+/* The daemon may have been killed between making the file and filling it. */
+static bool file_is_unbegun(const struct file *file)
+{
+    struct stat st;
+
+    return file_is_missing(file) ||
+           (file->made && lstat(file->path, &st) == 0 && S_ISREG(st.st_mode) && st.st_size == 0);
+}
+
+static void files_run_look(void *arg)
+{
+    struct file_task *task = arg;
+
+    task->yes = true;
+    for (unsigned i = 0; i < task->n_files && task->yes; i++) {
+        bool empty = false;
+
+        if (file_is_unbegun(&task->files[i]))
+            continue;
+        task->yes = image_is_empty(task->files[i].path, &empty, NULL) == 0 && empty;
+    }
+}
+
+static void files_run_look_at_header(void *arg)
+{
+    struct file_task *task = arg;
+    const struct file *file = &task->files[0];
+    struct image_info info = {0};
+
+    if (image_read(file->path, "qcow2", &info, NULL) == 0)
+        task->yes = file->backing ? info.backing && strcmp(info.backing, file->backing) == 0
+                                  : !info.backing;
+    image_info_deinit(&info);
+}
+
+/* --- back on the loop --- */
+
+static void files_done(void *arg)
+{
+    struct file_task *task = arg;
+    struct job *job = task->job;
+
+    crash_point(job->engine->domains->crash, "effect.done", "files");
+    for (unsigned i = 0; i < task->n_files; i++) {
+        struct record_image *image = &job->record.images[task->files[i].image];
+
+        if (task->files[i].known) {
+            image->dev = task->files[i].id.dev;
+            image->ino = task->files[i].id.ino;
+        }
+        image->made = task->files[i].made;
+        if (task->files[i].removed)
+            xstrset(&image->state, "removed");
+    }
+    if (task->told)
+        task->told(job, task->yes);
+    else
+        task->done(job, task->err.code ? &task->err : NULL);
+    file_task_free(task);
+}
+
+static void files_run(struct file_task *task, worker_fn run)
+{
+    crash_point(task->job->engine->domains->crash, "effect.before", "files");
+    worker_run(task->job->engine->domains->worker, run, files_done, file_task_free, task);
+}
+
+void files_create_overlays(struct job *job, void (*done)(struct job *, const struct error *))
+{
+    struct file_task *task = file_task_overlays(job);
+
+    task->done = done;
+    files_run(task, files_run_create);
+}
+
+void files_sync_overlays(struct job *job, void (*done)(struct job *, const struct error *))
+{
+    struct file_task *task = file_task_overlays(job);
+
+    task->done = done;
+    files_run(task, files_run_sync);
+}
+
+bool files_have_overlays(const struct job *job)
+{
+    bool all = true;
+
+    for (unsigned i = 0; i < job->record.n_images && all; i++) {
+        const struct record_image *image = &job->record.images[i];
+        _cleanup_free_ char *path = process_reach(&job->record.qemu, image->file);
+        struct image_info info = {0};
+
+        if (strcmp(image->role, "overlay") != 0)
+            continue;
+        all = image_read(path, "qcow2", &info, NULL) == 0 && info.backing;
+        image_info_deinit(&info);
+    }
+    return all;
+}
+
+void files_remove_overlays(struct job *job, void (*done)(struct job *, const struct error *))
+{
+    struct file_task *task = file_task_overlays(job);
+
+    task->done = done;
+    files_run(task, files_run_remove_overlays);
+}
+
+void files_look_at_overlays(struct job *job, void (*done)(struct job *, bool empty))
+{
+    struct file_task *task = file_task_overlays(job);
+
+    task->told = done;
+    files_run(task, files_run_look);
+}
+
+void files_look_at_header(struct job *job, void (*done)(struct job *, bool names))
+{
+    const struct record_image *above = job_image(job, NULL, "above");
+    const struct record_image *base = job_image(job, NULL, "base");
+    struct file_task *task = xzalloc(sizeof(*task));
+    struct file *file;
+
+    task->job = job;
+    task->told = done;
+    file = file_task_add(task, (unsigned)(above - job->record.images));
+    file->backing = base ? xstrdup(base->file) : NULL;
+    files_run(task, files_run_look_at_header);
+}
+
+static void keep_add(struct file_task *task, const struct domain *domain, const char *name)
+{
+    const struct process *qemu = &domain->record.qemu;
+    _cleanup_free_ char *absolute = name ? process_absolute(qemu, name) : NULL;
+
+    if (!absolute)
+        return;
+    task->keep = xrealloc(task->keep, task->n_keep + 1, sizeof(*task->keep));
+    task->keep[task->n_keep++] = process_reach(qemu, absolute);
+}
+
+/* An overlay that the caller prepared is the caller's. */
+static bool is_reused(const struct record_image *image)
+{
+    return strcmp(image->role, "overlay") == 0 && !image->made;
+}
+
+/* All files that a domain uses: chains, open nodes, and the layers that its snapshots froze. */
+static void keep_domain(struct file_task *task, const struct domain *domain)
+{
+    const struct snapshot *snapshot;
+    struct view_node *node, *next;
+
+    for (unsigned i = 0; i < domain->record.n_disks; i++)
+        for (unsigned k = 0; k < domain->record.disks[i].n_chain; k++)
+            keep_add(task, domain, domain->record.disks[i].chain[k].file);
+    TAILQ_FOREACH (snapshot, &domain->snapshots, link) {
+        for (unsigned i = 0; i < snapshot->record.n_disks; i++)
+            keep_add(task, domain, snapshot->record.disks[i].backing);
+    }
+    if (!domain->view || domain->gone)
+        return; /* a monitor that is away may belong to a QEMU that still has them open */
+    HASH_ITER (hh, domain->view->nodes, node, next) {
+        keep_add(task, domain, node->file);
+    }
+}
+
+void files_remove_worthless(struct job *job, void (*done)(struct job *, const struct error *))
+{
+    struct file_task *task = xzalloc(sizeof(*task));
+    struct domain *domain, *next;
+
+    task->job = job;
+    task->done = done;
+    for (unsigned i = 0; i < job->record.n_images; i++)
+        if (leg_merges(&job->record.images[i]) && !is_reused(&job->record.images[i]))
+            file_task_add(task, i);
+    HASH_ITER (hh, job->engine->domains->map, domain, next) {
+        keep_domain(task, domain);
+    }
+    files_run(task, files_run_remove_worthless);
+}

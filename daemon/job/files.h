@@ -1,0 +1,38 @@
+/* A plan's work on image files, done on the worker's thread: the loop waits for no disk. */
+#ifndef SNAPVM_JOB_FILES_H
+#define SNAPVM_JOB_FILES_H
+
+#include <stdbool.h>
+
+#include "base/error.h"
+
+struct job;
+
+/* Makes all overlays of a job (images of role "overlay" that it makes), each on the layer named by
+ * the image of role "source" of its disk, not synced yet; calls `done` with the first error. What
+ * was made before an error stays, and is the undo's. */
+void files_create_overlays(struct job *job, void (*done)(struct job *, const struct error *));
+
+/* Syncs the overlays that the job made, and their folders. */
+void files_sync_overlays(struct job *job, void (*done)(struct job *, const struct error *));
+
+/* Whether every overlay of a job is there whole, with the layer below in its header. Blocks: for
+ * the time before the loop runs. */
+bool files_have_overlays(const struct job *job);
+
+/* Removes the overlays that the job made, if they are still empty ones of ours. */
+void files_remove_overlays(struct job *job, void (*done)(struct job *, const struct error *));
+
+/* Removes the layers that a pivot made worthless (see leg_merges), after it is proven that no node,
+ * chain or snapshot of any domain uses the same file. What is removed gets that state. */
+void files_remove_worthless(struct job *job, void (*done)(struct job *, const struct error *));
+
+/* Tells whether the header of the image of role "above" names the image of role "base" as its
+ * backing file, or, without one, none. */
+void files_look_at_header(struct job *job, void (*done)(struct job *, bool names));
+
+/* Tells whether all overlays of a job are without data of their own; an overlay that is missing
+ * counts as one. */
+void files_look_at_overlays(struct job *job, void (*done)(struct job *, bool empty));
+
+#endif

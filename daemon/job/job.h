@@ -1,0 +1,115 @@
+/* A job: one walk over a plan. The record is its durable half; phase, replies and clocks die with
+ * the process and are made anew from the evidence. */
+#ifndef SNAPVM_JOB_JOB_H
+#define SNAPVM_JOB_JOB_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+#include <uthash.h>
+
+#include "base/error.h"
+#include "job/plan.h"
+#include "journal/record.h"
+
+struct domain;
+struct engine;
+struct event;
+struct qmp;
+struct record_disk;
+
+enum job_phase {
+    PHASE_NEW,       /* its first record is on the way to the journal */
+    PHASE_RECORDING, /* a step's record is */
+    PHASE_ACTING,    /* replies are outstanding */
+    PHASE_LOOKING,   /* a fresh view is on its way, to be judged */
+    PHASE_WAITING,   /* for an event, or for the user */
+    PHASE_RETRYING,  /* a step that must be done failed; a timer runs */
+    PHASE_AWAY,      /* the monitor is away */
+    PHASE_OFFLINE,   /* its QEMU has ended; files are looked at */
+    PHASE_PASSENGER, /* another job walks the common pivot */
+    PHASE_ENDING,    /* its last record is on the way */
+    PHASE_ENDED,
+};
+
+TAILQ_HEAD(waiter_list, waiter);
+
+struct job {
+    struct record_job record;
+    struct engine *engine;
+    struct domain *domain;
+    TAILQ_ENTRY(job) link; /* domain::jobs */
+    UT_hash_handle hh;     /* engine::jobs, by record.id */
+    const struct plan *plan;
+    unsigned step;
+    enum job_phase phase;
+    uint64_t looks_for;   /* in PHASE_LOOKING: the number of the view to be judged */
+    uint64_t asked;       /* the number of a look that the act sent along; 0: none */
+    bool believed;        /* the act's replies left no doubt: it need not be verified */
+    bool resumed;         /* looks before it acts: after a restart or a reconnect */
+    bool recovered;       /* was resumed at least once: tells the evidence */
+    bool acted;           /* the step's act succeeded */
+    bool committed;       /* a STEP_COMMITS step holds */
+    bool stepping_back;   /* the undo of the present step was called */
+    struct error failure; /* why the step's act failed, until a view is judged */
+    struct event *timer;
+    unsigned retry_ms;
+    struct waiter_list waiters;
+    struct job *leader;   /* of the common pivot; itself when alone */
+    struct job **members; /* of a leader: all, itself first */
+    unsigned n_members;
+    unsigned outstanding; /* replies of the present act */
+    struct error reply_error;
+    int64_t held_since, frozen_since; /* monotonic; 0: not */
+    int64_t progress_told;            /* monotonic: when job.progress was sent last */
+    struct error no_freeze;           /* why the agent, asked beforehand, is not to freeze */
+    int64_t asked_agent;              /* monotonic: when it answered; 0: not */
+    int64_t froze;                    /* file systems that the freeze counted; -1: none was tried */
+    bool status_frozen;               /* and the agent said frozen */
+    bool dry;                         /* the overlays were found empty after QEMU's end */
+};
+
+/* A job of that kind for a domain, with the next id; not started. */
+struct job *job_new(struct engine *engine, struct domain *domain, const char *kind);
+struct job *job_free(struct job *job);
+
+const struct step *job_step(const struct job *job);
+bool job_has(const struct job *job, enum record_job_flag flag);
+
+/* Its monitor; only in acts and undos, which run while it is up. */
+struct qmp *job_qmp(const struct job *job);
+
+/* Its images: the first with that role of a disk (NULL: of any), NULL when there is none. */
+struct record_image *job_image(const struct job *job, const char *disk, const char *role);
+
+/* The job that holds a disk, NULL when it is free. */
+struct job *job_on_disk(const struct domain *domain, const char *target);
+
+/* Names in QEMU: "snapvm-17-vda", filter "snapvm-17-vda-f". Written into the buffer. */
+#define JOB_NAME_SIZE 96
+const char *job_qemu_name(const struct job *job, const char *disk, char buffer[JOB_NAME_SIZE]);
+const char *job_filter_name(const struct job *job, const char *disk, char buffer[JOB_NAME_SIZE]);
+
+/* --- for plans: the end of an act or of an undo, called once for each --- */
+
+/* Success (err NULL), or a failure after which only a look can tell what is true. */
+void job_acted(struct job *job, const struct error *err);
+
+/* A failure that is certain: nothing was done that the undo does not take back. */
+void job_failed(struct job *job, const struct error *err);
+
+/* Counts replies of one act: expect n, then each reply calls job_reply (a qmp_done_fn); the last
+ * one calls job_acted with the first error. */
+void job_expect(struct job *job, unsigned n);
+void job_reply(void *job, const struct error *err);
+
+/* As job_reply, for effects that may be gone already: errors other than a lost monitor are none. */
+void job_reply_lenient(void *job, const struct error *err);
+
+/* Moves to a step by name, in the same plan or another one of its kind, and goes on from there. */
+void job_go(struct job *job, const struct plan *plan, const char *step);
+
+/* The end of plan::offline: the result, with evidence "recovered-offline". */
+void job_offline_done(struct job *job, const char *result, const struct error *why);
+
+#endif

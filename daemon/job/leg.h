@@ -1,0 +1,35 @@
+/* A leg: one disk's part in a pivot, with the layer that is left ("top" of a commit, "overlay" of a
+ * snapshot that is given back) and the one that becomes the disk ("base", "source"). A pivot has
+ * the legs of all jobs that walk it together. */
+#ifndef SNAPVM_JOB_LEG_H
+#define SNAPVM_JOB_LEG_H
+
+#include <stdbool.h>
+
+#include "job/job.h"
+#include "qemu/view.h"
+
+struct leg {
+    struct job *job; /* NULL: no more legs */
+    const struct record_image *top, *base;
+    unsigned member, image;   /* where it was found */
+    char name[JOB_NAME_SIZE]; /* of its job in QEMU */
+};
+
+/* for (struct leg leg = leg_first(job); leg.job; leg = leg_next(job, &leg)) */
+struct leg leg_first(const struct job *leader);
+struct leg leg_next(const struct job *leader, const struct leg *leg);
+unsigned leg_count(const struct job *leader);
+
+enum view_job_status leg_status(const struct leg *leg, const struct view *view);
+
+/* Whether the disk's active layer is the base. */
+bool leg_pivoted(const struct leg *leg);
+
+/* The record of the disk, NULL when the domain no longer has it. */
+struct record_disk *leg_disk(const struct leg *leg);
+
+/* Whether the layer belongs to the part of the chain that the pivot makes worthless. */
+bool leg_merges(const struct record_image *image);
+
+#endif

@@ -1,0 +1,457 @@
+#include "job/pivot.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "domain/disk.h"
+#include "domain/domains.h"
+#include "job/engine.h"
+#include "job/files.h"
+#include "job/leg.h"
+#include "job/walk.h"
+#include "journal/journal.h"
+#include "proto/snapvm-errors.h"
+#include "qemu/qmp-command.h"
+#include "qemu/qmp.h"
+
+/* --- evidence --- */
+
+/* All legs are needed to go on; on the way back one that is left is one too many. */
+enum seen pivot_start_probe(const struct job *job, const struct view *view)
+{
+    unsigned missing = 0;
+
+    for (struct leg leg = leg_first(job); leg.job; leg = leg_next(job, &leg)) {
+        switch (leg_status(&leg, view)) {
+        case VIEW_JOB_NONE:
+            missing++;
+            break;
+        case VIEW_JOB_ABORTING:
+            return MOVING;
+        case VIEW_JOB_CONCLUDED:
+            return LOST;
+        default:
+            break;
+        }
+    }
+    if (job_has(job, JOB_UNDOING))
+        return missing == leg_count(job) ? NOT_YET : HOLDS;
+    return missing == 0 ? HOLDS : NOT_YET;
+}
+
+static bool pivot_is_wanted(const struct job *job)
+{
+    return job_has(job, JOB_PIVOT) || job_has(job, JOB_AUTO_PIVOT);
+}
+
+enum seen pivot_converge_probe(const struct job *job, const struct view *view)
+{
+    enum seen seen = pivot_is_wanted(job) ? HOLDS : MOVING;
+
+    for (struct leg leg = leg_first(job); leg.job; leg = leg_next(job, &leg)) {
+        switch (leg_status(&leg, view)) {
+        case VIEW_JOB_NONE:
+        case VIEW_JOB_CONCLUDED:
+            return LOST;
+        case VIEW_JOB_READY:
+            break;
+        case VIEW_JOB_PENDING: /* a job-complete that went out before a crash */
+            break;
+        default:
+            seen = MOVING;
+            break;
+        }
+    }
+    return seen;
+}
+
+/* The leg that is furthest behind tells, except that the loss of one is the loss of all. */
+enum seen pivot_prepare_probe(const struct job *job, const struct view *view)
+{
+    enum seen seen = HOLDS;
+
+    for (struct leg leg = leg_first(job); leg.job; leg = leg_next(job, &leg)) {
+        switch (leg_status(&leg, view)) {
+        case VIEW_JOB_PENDING:
+            break;
+        case VIEW_JOB_WAITING:
+        case VIEW_JOB_STANDBY:
+            seen = seen == NOT_YET ? NOT_YET : MOVING;
+            break;
+        case VIEW_JOB_READY:
+            seen = NOT_YET;
+            break;
+        default:
+            return LOST;
+        }
+    }
+    return seen;
+}
+
+enum seen pivot_decide_probe(const struct job *job, const struct view *view _unused_)
+{
+    return job_has(job, JOB_DECIDED) ? HOLDS : NOT_YET;
+}
+
+enum seen pivot_switch_probe(const struct job *job, const struct view *view)
+{
+    enum seen seen = HOLDS;
+
+    for (struct leg leg = leg_first(job); leg.job; leg = leg_next(job, &leg)) {
+        enum view_job_status status = leg_status(&leg, view);
+
+        if (status == VIEW_JOB_PENDING)
+            seen = NOT_YET;
+        else if (status != VIEW_JOB_CONCLUDED && status != VIEW_JOB_NONE)
+            return MOVING;
+        else if (!leg_pivoted(&leg) && seen == HOLDS)
+            seen = LOST;
+    }
+    return seen;
+}
+
+bool pivot_is_reversed(const struct job *job)
+{
+    for (unsigned i = 0; i < job->n_members; i++)
+        if (job_has(job->members[i], JOB_REVERSED))
+            return true;
+    return false;
+}
+
+bool pivot_reverse_skip(const struct job *job)
+{
+    return !pivot_is_reversed(job);
+}
+
+enum seen pivot_reverse_probe(const struct job *job _unused_, const struct view *view _unused_)
+{
+    return HOLDS;
+}
+
+/* "paused" is what our stop leaves; anything else has another cause and another owner. */
+static bool is_paused(const struct view *view)
+{
+    return view->status && strcmp(view->status, "paused") == 0;
+}
+
+enum seen pivot_release_probe(const struct job *job, const struct view *view)
+{
+    return job_has(job, JOB_HELD) && is_paused(view) ? NOT_YET : HOLDS;
+}
+
+static bool pivot_has_open_nodes(const struct job *job, const struct view *view)
+{
+    for (unsigned i = 0; i < job->n_members; i++) {
+        const struct job *member = job->members[i];
+
+        for (unsigned k = 0; k < member->record.n_images; k++)
+            if (leg_merges(&member->record.images[k]) && !job_has(member, JOB_REVERSED) &&
+                view_node(view, member->record.images[k].node))
+                return true;
+    }
+    return false;
+}
+
+/* The jobs must be gone. Closing the merged layers is tried a few times: a node may be busy for a
+ * moment, and one that somebody else uses stays open. */
+enum seen pivot_tidy_probe(const struct job *job, const struct view *view)
+{
+    for (struct leg leg = leg_first(job); leg.job; leg = leg_next(job, &leg))
+        if (leg_status(&leg, view) != VIEW_JOB_NONE)
+            return NOT_YET;
+    return job->retry_ms < PIVOT_PATIENCE_MS && pivot_has_open_nodes(job, view) ? NOT_YET : HOLDS;
+}
+
+/* --- acts --- */
+/* Only the guest's device gives a raw base the right to be written. A `stop` pushes the requests
+ * that the guest has already queued into the pending disk, where they wait for the switch; QEMU
+ * lets them go before it has passed that right on, and aborts. So with a raw base the vCPUs are
+ * held before the disk is pending. Formats with metadata of their own always hold the right. */
+static bool pivot_holds_early(const struct job *job)
+{
+    for (struct leg leg = leg_first(job); leg.job; leg = leg_next(job, &leg))
+        if (leg.base->format && strcmp(leg.base->format, "raw") == 0)
+            return true;
+    return false;
+}
+
+/* Legs whose job is there already, from before a crash, are left to it. */
+void pivot_start_act(struct job *job)
+{
+    char filter[JOB_NAME_SIZE];
+
+    job_expect(job, leg_count(job));
+    qmp_cork(job_qmp(job));
+    for (struct leg leg = leg_first(job); leg.job; leg = leg_next(job, &leg)) {
+        struct qmp_commit commit = {
+            .job = leg.name,
+            .device = leg.top->node,
+            .top = leg.top->node,
+            .base = leg.base->node,
+            .filter = job_filter_name(leg.job, leg.top->disk, filter),
+            .speed = leg.job->record.bandwidth,
+        };
+
+        if (leg_status(&leg, job->domain->view) == VIEW_JOB_NONE)
+            qmp_block_commit(job_qmp(job), &commit, job_reply, job);
+        else
+            job_reply(job, NULL);
+    }
+    qmp_uncork(job_qmp(job));
+}
+
+static void pivot_released(void *arg, const struct error *err)
+{
+    struct job *job = arg;
+
+    for (unsigned i = 0; i < job->n_members && job->held_since; i++)
+        job->members[i]->record.paused_us = clock_monotonic() - job->held_since;
+    job->held_since = 0;
+    job->domain->switching = false;
+    job_reply(job, err);
+}
+
+/* Lets the vCPUs go too, where they were held for the sake of a raw base. */
+void pivot_start_undo(struct job *job)
+{
+    bool held = job_has(job, JOB_HELD) && is_paused(job->domain->view);
+
+    job_expect(job, leg_count(job) + held);
+    qmp_cork(job_qmp(job));
+    for (struct leg leg = leg_first(job); leg.job; leg = leg_next(job, &leg)) {
+        if (leg_status(&leg, job->domain->view) == VIEW_JOB_CONCLUDED)
+            qmp_job_dismiss(job_qmp(job), leg.name, job_reply_lenient, job);
+        else
+            qmp_job_cancel(job_qmp(job), leg.name, job_reply_lenient, job);
+    }
+    if (held)
+        qmp_cont(job_qmp(job), pivot_released, job);
+    qmp_uncork(job_qmp(job));
+}
+
+static void pivot_note_hold(struct job *job)
+{
+    for (unsigned i = 0; i < job->n_members; i++)
+        if (!job_has(job->members[i], JOB_PAUSE_NEVER) && job->domain->view->running)
+            job->members[i]->record.flags |= JOB_HELD;
+}
+
+void pivot_prepare_note(struct job *job, struct journal_txn *txn _unused_)
+{
+    if (pivot_holds_early(job))
+        pivot_note_hold(job);
+}
+
+static void pivot_hold(struct job *job)
+{
+    if (!job->held_since)
+        job->held_since = clock_monotonic();
+    job->domain->switching = true;
+    qmp_stop(job_qmp(job), job_reply, job);
+}
+
+void pivot_prepare_act(struct job *job)
+{
+    bool hold = job_has(job, JOB_HELD);
+
+    job_expect(job, leg_count(job) + hold);
+    qmp_cork(job_qmp(job));
+    if (hold)
+        pivot_hold(job);
+    for (struct leg leg = leg_first(job); leg.job; leg = leg_next(job, &leg)) {
+        if (leg_status(&leg, job->domain->view) == VIEW_JOB_PENDING)
+            job_reply(job, NULL); /* prepared already, before a crash */
+        else
+            qmp_job_complete(job_qmp(job), leg.name, job_reply, job);
+    }
+    qmp_uncork(job_qmp(job));
+}
+
+/* The record of a disk whose active layer is now the base. */
+static void leg_lower_chain(const struct leg *leg)
+{
+    struct record_disk *disk = leg_disk(leg);
+    unsigned n = 0;
+
+    if (!disk)
+        return;
+    disk->held = true;
+    while (n < disk->n_chain && strcmp(disk->chain[n].file, leg->base->file) != 0)
+        n++;
+    if (n < disk->n_chain)
+        record_disk_drop_layers(disk, 0, n);
+}
+
+void pivot_decide_note(struct job *job, struct journal_txn *txn)
+{
+    if (!pivot_holds_early(job))
+        pivot_note_hold(job);
+    for (struct leg leg = leg_first(job); leg.job; leg = leg_next(job, &leg))
+        leg_lower_chain(&leg);
+    journal_put_domain(txn, &job->domain->record);
+}
+
+void pivot_switch_act(struct job *job)
+{
+    bool hold = job_has(job, JOB_HELD) && !pivot_holds_early(job);
+
+    job_expect(job, leg_count(job) + hold);
+    qmp_cork(job_qmp(job));
+    if (hold)
+        pivot_hold(job);
+    for (struct leg leg = leg_first(job); leg.job; leg = leg_next(job, &leg)) {
+        if (leg_status(&leg, job->domain->view) == VIEW_JOB_PENDING)
+            qmp_job_finalize(job_qmp(job), leg.name, job_reply, job);
+        else
+            job_reply(job, NULL);
+    }
+    job->asked = domain_look_roots(job->domain); /* the vCPUs wait for what it shows */
+    qmp_uncork(job_qmp(job));
+}
+
+void pivot_reverse_note(struct job *job, struct journal_txn *txn)
+{
+    journal_put_domain(txn, &job->domain->record);
+}
+
+bool pivot_release_skip(const struct job *job)
+{
+    return !job_has(job, JOB_HELD);
+}
+
+void pivot_release_act(struct job *job)
+{
+    job_expect(job, 1);
+    if (is_paused(job->domain->view))
+        qmp_cont(job_qmp(job), pivot_released, job);
+    else
+        pivot_released(job, NULL);
+}
+
+static unsigned pivot_count_merged(const struct job *job)
+{
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < job->n_members; i++)
+        for (unsigned k = 0; k < job->members[i]->record.n_images; k++)
+            n += leg_merges(&job->members[i]->record.images[k]) &&
+                 !job_has(job->members[i], JOB_REVERSED);
+    return n;
+}
+
+static void pivot_close_merged(struct job *job)
+{
+    for (unsigned i = 0; i < job->n_members; i++) {
+        const struct job *member = job->members[i];
+
+        for (unsigned k = 0; k < member->record.n_images; k++)
+            if (leg_merges(&member->record.images[k]) && !job_has(member, JOB_REVERSED))
+                qmp_blockdev_del(job_qmp(job), member->record.images[k].node, job_reply_lenient,
+                                 job);
+    }
+}
+
+/* Nodes that -drive made vanish with the job, those of -blockdev stay: one that is gone is fine. */
+void pivot_tidy_act(struct job *job)
+{
+    job_expect(job, leg_count(job) + pivot_count_merged(job));
+    job->believed = pivot_remove_skip(job); /* what is removed is looked for in a fresh view */
+    qmp_cork(job_qmp(job));
+    for (struct leg leg = leg_first(job); leg.job; leg = leg_next(job, &leg))
+        qmp_job_dismiss(job_qmp(job), leg.name, job_reply_lenient, job);
+    pivot_close_merged(job);
+    qmp_uncork(job_qmp(job));
+}
+
+static bool wants_removal(const struct job *job)
+{
+    return job_has(job, JOB_DELETE) && !job_has(job, JOB_REVERSED);
+}
+
+bool pivot_remove_skip(const struct job *job)
+{
+    for (unsigned i = 0; i < job->n_members; i++)
+        if (wants_removal(job->members[i]))
+            return false;
+    return true;
+}
+
+static void pivot_removed(struct job *member, const struct error *err)
+{
+    if (err)
+        log_warning("job %lld: a worthless image stays: %s", (long long)member->record.id,
+                    err->message);
+    job_reply(member->leader, NULL);
+}
+
+void pivot_remove_act(struct job *job)
+{
+    job_expect(job, job->n_members);
+    for (unsigned i = 0; i < job->n_members; i++) {
+        if (wants_removal(job->members[i]))
+            files_remove_worthless(job->members[i], pivot_removed);
+        else
+            job_reply(job, NULL);
+    }
+}
+
+bool pivot_reverse(struct job *job)
+{
+    _cleanup_error_ struct error err = {0};
+
+    error_set(&err, SNAPVM_ERROR_QEMU,
+              "QEMU could not switch to the base: the overlay stays the disk; see QEMU's log");
+    error_text(&err, "class", "GenericError");
+    error_text(&err, "command", "job-finalize");
+    for (struct leg leg = leg_first(job); leg.job; leg = leg_next(job, &leg)) {
+        struct record_disk *disk = leg_disk(&leg);
+
+        if (leg_pivoted(&leg))
+            continue;
+        leg.job->record.flags |= JOB_REVERSED;
+        if (!leg.job->record.error.code)
+            error_copy(&leg.job->record.error, &err);
+        if (disk)
+            disk->held = false;
+    }
+    disks_update(job->domain);
+    return pivot_is_reversed(job);
+}
+
+void pivot_resume(struct job *job)
+{
+    if (!job_has(job, JOB_DECIDED) || job_has(job, JOB_REVERSED) || job_has(job, JOB_KEEP))
+        return;
+    for (unsigned i = 0; i < job->record.n_images; i++) {
+        struct record_disk *disk = disk_find(job->domain, job->record.images[i].disk);
+
+        if (disk)
+            disk->held = true;
+    }
+}
+
+void pivot_observe(struct job *job, const struct view *view)
+{
+    char name[JOB_NAME_SIZE];
+    const struct view_job *seen = view_job(view, job_qemu_name(job, job->record.disk, name));
+    const char *before = job->record.state;
+    const char *state = before;
+    bool paused, error;
+
+    if (!seen || job_has(job, JOB_UNDOING) || strcmp(before, "finishing") == 0)
+        return;
+    job->record.current = seen->current;
+    job->record.total = seen->total;
+    paused = seen->status == VIEW_JOB_PAUSED || seen->status == VIEW_JOB_STANDBY;
+    error = seen->io_status && strcmp(seen->io_status, "ok") != 0;
+    if (paused && error)
+        state = "stalled";
+    else if (seen->status == VIEW_JOB_READY || seen->status == VIEW_JOB_STANDBY)
+        state = "ready";
+    else if (seen->status == VIEW_JOB_RUNNING || paused)
+        state = "running";
+    engine_set_state(job, state);
+}

@@ -1,0 +1,100 @@
+#include "job/plan.h"
+
+#include <string.h>
+
+static const struct plan *const plans[] = {&plan_snapshot, &plan_back,  &plan_commit,
+                                           &plan_keep,     &plan_merge, &plan_pull};
+
+#define N_PLANS (sizeof(plans) / sizeof(plans[0]))
+
+const struct plan *plan_of_step(const char *kind, const char *step, unsigned *ret_index)
+{
+    for (size_t i = 0; i < N_PLANS; i++) {
+        if (strcmp(plans[i]->name, kind) != 0)
+            continue;
+        for (unsigned k = 0; k < plans[i]->n_steps; k++) {
+            if (strcmp(plans[i]->steps[k].name, step) != 0)
+                continue;
+            *ret_index = k;
+            return plans[i];
+        }
+    }
+    return NULL;
+}
+
+static const char *step_record(const struct step *step)
+{
+    if (step->flags & STEP_DECIDE)
+        return "decision";
+    if (step->flags & STEP_END)
+        return "end";
+    return step->flags & STEP_RECORD ? "before" : "-";
+}
+
+static const char *step_undo(const struct step *step)
+{
+    return step->undo ? "yes" : "-";
+}
+
+/* The hyphens of QEMU's commands are none of typography: roff has to be told. */
+static void roff_print(FILE *out, const char *text)
+{
+    for (; *text; text++) {
+        if (*text == '-')
+            fputc('\\', out);
+        fputc(*text, out);
+    }
+}
+
+/* Letters, which leave room for the texts: the page says what they mean. */
+static const char *step_marks(const struct step *step)
+{
+    if (step->flags & STEP_DECIDE)
+        return "D";
+    if (step->flags & STEP_END)
+        return "E";
+    if (step->flags & STEP_RECORD)
+        return step->undo ? "R U" : "R";
+    return step->undo ? "U" : "";
+}
+
+/* A table as wide as the terminal, whose texts wrap flush left and without hyphenation. */
+static void plan_print_roff(FILE *out, const struct plan *plan)
+{
+    fprintf(out, ".SS %s\n.na\n.nh\n.TS\ntab(|);\n", plan->title);
+    fprintf(out, "lb2 lb2 lb2 lb\nl2 l2 lx2 lw(16n).\n");
+    fprintf(out, "step|mark|what it does|right image\n");
+    for (unsigned i = 0; i < plan->n_steps; i++) {
+        const struct step *step = &plan->steps[i];
+
+        roff_print(out, step->name);
+        fprintf(out, "|%s|T{\n", step_marks(step));
+        roff_print(out, step->does);
+        fprintf(out, "\nT}|T{\n");
+        roff_print(out, step->image);
+        fprintf(out, "\nT}\n");
+    }
+    fprintf(out, ".TE\n.hy\n.ad\n");
+}
+
+static void plan_print_text(FILE *out, const struct plan *plan)
+{
+    fprintf(out, "%s (job kind %s)\n", plan->title, plan->name);
+    for (unsigned i = 0; i < plan->n_steps; i++) {
+        const struct step *step = &plan->steps[i];
+
+        fprintf(out, "  %-13s record: %-8s undo: %-3s  %s\n%43s right image: %s\n", step->name,
+                step_record(step), step_undo(step), step->does, "", step->image);
+    }
+    fprintf(out, "\n");
+}
+
+void plan_print_all(FILE *out, bool roff)
+{
+    for (size_t i = 0; i < N_PLANS; i++) {
+        if (roff)
+            plan_print_roff(out, plans[i]);
+        else
+            plan_print_text(out, plans[i]);
+    }
+}

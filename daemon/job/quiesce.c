@@ -1,0 +1,252 @@
+#include "job/quiesce.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/crash.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "domain/domains.h"
+#include "domain/link.h"
+#include "job/debt.h"
+#include "job/engine.h"
+#include "proto/snapvm-errors.h"
+#include "qemu/agent.h"
+#include "qemu/qmp-command.h"
+
+/* An answer of the agent that is older than this says nothing of now. */
+#define ANSWER_IS_OLD_US 250000
+
+/* An exchange with the guest. The job may end before its answer comes: it is found by id. */
+struct exchange {
+    struct engine *engine;
+    int64_t job;
+    quiesce_fn fn; /* of the precheck */
+};
+
+static struct exchange *exchange_new(const struct job *job)
+{
+    struct exchange *exchange = xzalloc(sizeof(*exchange));
+
+    exchange->engine = job->engine;
+    exchange->job = job->record.id;
+    return exchange;
+}
+
+/* Frees the exchange, and returns its job, as long as that has not ended. */
+static struct job *exchange_end(struct exchange *exchange)
+{
+    struct job *job = engine_find(exchange->engine, exchange->job);
+
+    free(exchange);
+    return job;
+}
+
+static int quiesce_unavailable(struct error *err, const char *reason)
+{
+    error_set(err, SNAPVM_ERROR_AGENT_UNAVAILABLE, "the guest cannot be frozen: %s", reason);
+    return error_text(err, "reason", reason);
+}
+
+/* Not quiesced: fatal where it is required, told where it is preferred. */
+static void quiesce_failed(struct job *job, const struct error *err)
+{
+    if (job_has(job, JOB_QUIESCE_REQUIRED)) {
+        job_failed(job, err);
+        return;
+    }
+    log_info("job %lld: goes on without a quiesced guest: %s", (long long)job->record.id,
+             err->message);
+    xstrset(&job->record.quiesce_error, err->message);
+    job_acted(job, NULL);
+}
+
+/* A freeze that did not succeed may still come: thaw goes behind it, now. */
+static void quiesce_take_back(struct job *job)
+{
+    struct domain *domain = job->domain;
+
+    job->frozen_since = 0;
+    if (!domain_is_running(domain) && domain->agent && agent_unsent(domain->agent) > 0)
+        link_renew_agent(domain->link); /* a stopped QEMU has not taken it: cancelled for certain */
+    debt_collect(job->engine, domain, NULL, NULL);
+}
+
+/* The status that was sent right behind the freeze: nobody waits for it. */
+static void quiesce_status(void *arg, const struct agent_reply *reply, const struct error *err)
+{
+    struct job *job = exchange_end(arg);
+
+    if (job)
+        job->status_frozen = !err && reply->frozen;
+}
+
+static void quiesce_frozen(void *arg, const struct agent_reply *reply, const struct error *err)
+{
+    struct exchange *exchange = arg;
+    struct crash *crash = exchange->engine->domains->crash;
+    struct job *job = exchange_end(exchange);
+    _cleanup_error_ struct error none = {0};
+
+    crash_point(crash, "effect.done", "freeze");
+    if (!job)
+        return;
+    if (!err && reply->count > 0) {
+        job->froze = reply->count;
+        job->domain->freeze = FREEZE_FROZEN;
+        job_acted(job, NULL);
+        return;
+    }
+    if (!err) {
+        error_set(&none, SNAPVM_ERROR_QUIESCE_FAILED, "the guest froze no file system");
+        error_text(&none, "reason", "nothing-frozen");
+    } else {
+        error_copy(&none, err);
+        if (err->code == SNAPVM_ERROR_QUIESCE_FAILED)
+            debt_refused(job->domain);
+        else
+            none.code = SNAPVM_ERROR_QUIESCE_FAILED; /* it was reached, and did not answer */
+    }
+    quiesce_take_back(job);
+    quiesce_failed(job, &none);
+}
+
+static void quiesce_send(struct job *job)
+{
+    unsigned timeout_ms = job->engine->options.freeze_timeout_ms;
+    struct agent *agent = job->domain->agent;
+
+    job->froze = 0;
+    job->status_frozen = false;
+    job->frozen_since = clock_monotonic();
+    crash_point(job->engine->domains->crash, "effect.before", "freeze");
+    agent_cork(agent);
+    agent_call(agent, AGENT_FREEZE, NULL, 0, timeout_ms, quiesce_frozen, exchange_new(job));
+    agent_call(agent, AGENT_STATUS, NULL, 0, timeout_ms, quiesce_status, exchange_new(job));
+    agent_uncork(agent);
+    crash_point(job->engine->domains->crash, "effect.sent", "freeze");
+}
+
+/* What memory knows already; a paused guest gets no command of the agent. */
+static int quiesce_possible(const struct job *job, struct error *err)
+{
+    const struct domain *domain = job->domain;
+
+    if (!domain->record.agent)
+        return quiesce_unavailable(err, "no agent is configured for this domain");
+    if (!domain_is_running(domain))
+        return quiesce_unavailable(err, "the guest does not run");
+    if (!domain->agent || !agent_is_up(domain->agent))
+        return quiesce_unavailable(err, "the agent's socket is not connected");
+    if (!domain->port_open)
+        return quiesce_unavailable(err, "no agent runs in the guest (its port is closed)");
+    return 0;
+}
+
+/* The answer of the precheck: noted, for the freeze. */
+static void quiesce_answered(void *arg, const struct agent_reply *reply, const struct error *err)
+{
+    struct exchange *exchange = arg;
+    quiesce_fn fn = exchange->fn;
+    struct job *job = exchange_end(exchange);
+
+    if (!job)
+        return;
+    job->asked_agent = clock_monotonic();
+    if (err) {
+        error_copy(&job->no_freeze, err);
+    } else if (reply->frozen) {
+        error_set(&job->no_freeze, SNAPVM_ERROR_QUIESCE_FAILED,
+                  "the guest is frozen already by somebody else, and is left so");
+        error_text(&job->no_freeze, "reason", "already-frozen");
+    }
+    fn(job);
+}
+
+void quiesce_ask(struct job *job, quiesce_fn fn)
+{
+    struct exchange *exchange;
+
+    error_clear(&job->no_freeze);
+    if (quiesce_possible(job, &job->no_freeze) < 0) {
+        job->asked_agent = clock_monotonic();
+        fn(job);
+        return;
+    }
+    exchange = exchange_new(job);
+    exchange->fn = fn;
+    agent_desync(job->domain->agent);
+    agent_call(job->domain->agent, AGENT_STATUS, NULL, 0, job->engine->options.agent_timeout_ms,
+               quiesce_answered, exchange);
+}
+
+void quiesce_freeze(struct job *job)
+{
+    if (!job->no_freeze.code && clock_monotonic() - job->asked_agent > ANSWER_IS_OLD_US) {
+        quiesce_ask(job, quiesce_freeze);
+        return;
+    }
+    /* STOP events come in order with QEMU's replies, the last of which has been read: memory knows
+     * whether the guest runs as well as a query would. */
+    if (!job->no_freeze.code && !job->domain->debt)
+        quiesce_unavailable(&job->no_freeze, "its debt was settled before it began");
+    else if (!job->no_freeze.code)
+        quiesce_possible(job, &job->no_freeze);
+    if (!job->no_freeze.code) {
+        quiesce_send(job);
+        return;
+    }
+    debt_strike(job->domain, NULL);
+    quiesce_failed(job, &job->no_freeze);
+}
+
+static const char *quiesce_doubt(const struct job *job, bool confirmed, int64_t count)
+{
+    if (job->froze < 0)
+        return "the daemon was restarted while the guest was frozen";
+    if (!confirmed)
+        return "the guest's thaw could not be confirmed";
+    if (!job->status_frozen)
+        return "the agent did not say that it was frozen";
+    if (count != job->froze)
+        return "the guest was thawed before the snapshot was taken, or in part";
+    return NULL;
+}
+
+static void quiesce_thawed(void *arg, bool confirmed, int64_t count)
+{
+    struct job *job = arg;
+    const char *doubt = quiesce_doubt(job, confirmed, count);
+
+    if (job->frozen_since)
+        job->record.frozen_us = clock_monotonic() - job->frozen_since;
+    job->frozen_since = 0;
+    if (!doubt)
+        job->record.flags |= JOB_QUIESCED;
+    else if (!job->record.quiesce_error)
+        xstrset(&job->record.quiesce_error, doubt);
+    job_acted(job, NULL);
+}
+
+void quiesce_thaw(struct job *job)
+{
+    debt_collect(job->engine, job->domain, quiesce_thawed, job);
+}
+
+static void quiesce_undone(void *arg, bool confirmed, int64_t count _unused_)
+{
+    struct job *job = arg;
+
+    if (confirmed)
+        debt_strike(job->domain, NULL);
+    job_acted(job, NULL);
+}
+
+void quiesce_undo(struct job *job)
+{
+    if (job->domain->debt && (job->froze >= 0 || job->recovered))
+        debt_collect(job->engine, job->domain, quiesce_undone, job);
+    else
+        job_acted(job, NULL);
+}

@@ -1,0 +1,31 @@
+/* A snapshot of a running guest's disks, as a job. */
+#ifndef SNAPVM_JOB_SNAPSHOT_JOB_H
+#define SNAPVM_JOB_SNAPSHOT_JOB_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+struct domain;
+struct engine;
+struct job;
+struct record_disk;
+
+/* A job without disks yet, for a checked and free name; not started. */
+struct job *snapshot_job_new(struct engine *engine, struct domain *domain, const char *name,
+                             const char *description, uint32_t flags);
+
+/* Adds a disk with its overlay: an absolute path, made by the job unless `reuse`. The disk is live.
+ */
+void snapshot_job_add_disk(struct job *job, struct record_disk *disk, const char *file, bool reuse);
+
+/* --- shared by the plans of a snapshot job --- */
+
+/* In memory the overlays are the active layers, and no view changes that until the job ends. */
+void snapshot_hold_chains(struct job *job);
+
+/* plan::conclude of both plans. */
+void snapshot_conclude(struct job *job, const char *result);
+
+#endif

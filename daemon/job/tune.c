@@ -1,0 +1,129 @@
+/* What users ask of jobs and what leaves their way as it is: speed, pause, resume. A job that QEMU
+ * has only just been asked for gets it as soon as it runs. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "domain/domains.h"
+#include "job/engine.h"
+#include "job/walk.h"
+#include "proto/snapvm-errors.h"
+#include "qemu/qmp-command.h"
+
+struct tuning {
+    struct engine *engine;
+    int64_t id, bandwidth;
+    enum { TUNE_SPEED, TUNE_PAUSE, TUNE_RESUME } what;
+    engine_started_fn done;
+    void *arg;
+};
+
+static int tune_error(const struct job *job, struct error *err)
+{
+    error_set(err, SNAPVM_ERROR_INVALID_STATE,
+              "job %lld is not one that copies now: it is %s, at step %s",
+              (long long)job->record.id, job->record.state, job_step(job)->name);
+    return error_text(err, "state", job->record.state);
+}
+
+static bool tune_at(const struct job *job, const char *commit, const char *merge)
+{
+    const char *name = job_step(job)->name;
+
+    if (job_has(job, JOB_UNDOING))
+        return false;
+    if (job->plan == &plan_commit)
+        return strcmp(name, commit) == 0;
+    return (job->plan == &plan_merge || job->plan == &plan_pull) && strcmp(name, merge) == 0;
+}
+
+static void tune_end(struct tuning *tuning, struct job *job, const struct error *err)
+{
+    tuning->done(tuning->arg, err ? NULL : job, err);
+    free(tuning);
+}
+
+static void tune_done(void *arg, const struct error *err)
+{
+    struct tuning *tuning = arg;
+    struct job *job = engine_find(tuning->engine, tuning->id);
+    _cleanup_error_ struct error gone = {0};
+
+    if (!err && !job) {
+        error_set(&gone, SNAPVM_ERROR_INVALID_STATE, "job %lld has ended meanwhile",
+                  (long long)tuning->id);
+        error_text(&gone, "state", "ended");
+        err = &gone;
+    }
+    if (!err) {
+        if (tuning->what == TUNE_SPEED)
+            job->record.bandwidth = tuning->bandwidth;
+        else if (tuning->what == TUNE_PAUSE)
+            job->record.flags |= JOB_PAUSED_BY_USER;
+        else
+            job->record.flags &= ~(unsigned)JOB_PAUSED_BY_USER;
+        engine_save(job, "tune");
+        engine_kick(job);
+    }
+    tune_end(tuning, job, err);
+}
+
+static void tune_send(struct tuning *tuning, struct job *job)
+{
+    char name[JOB_NAME_SIZE];
+
+    job_qemu_name(job, job->record.disk, name);
+    if (tuning->what == TUNE_SPEED)
+        qmp_job_set_speed(job_qmp(job), name, tuning->bandwidth, tune_done, tuning);
+    else if (tuning->what == TUNE_PAUSE)
+        qmp_job_pause(job_qmp(job), name, tune_done, tuning);
+    else
+        qmp_job_resume(job_qmp(job), name, tune_done, tuning);
+}
+
+static void tune_begun(void *arg, struct job *job, const struct error *err _unused_)
+{
+    struct tuning *tuning = arg;
+    _cleanup_error_ struct error late = {0};
+
+    if (tune_at(job, "converge", "merge-converge") && job->domain->connected) {
+        tune_send(tuning, job);
+        return;
+    }
+    tune_error(job, &late);
+    tune_end(tuning, NULL, &late);
+}
+
+static int tune(struct job *job, const struct tuning *what, struct error *err)
+{
+    bool begins = tune_at(job, "start", "merge-start");
+    struct tuning *tuning;
+
+    if (!begins && !tune_at(job, "converge", "merge-converge"))
+        return tune_error(job, err);
+    if (domain_need_live(job->domain, err) < 0)
+        return -1;
+    tuning = xmemdup(what, sizeof(*what));
+    tuning->engine = job->engine;
+    tuning->id = job->record.id;
+    if (begins)
+        engine_wait(job, WAIT_BEGUN, 0, tune_begun, tuning);
+    else
+        tune_send(tuning, job);
+    return 0;
+}
+
+int engine_set_speed(struct job *job, int64_t bandwidth, engine_started_fn done, void *arg,
+                     struct error *err)
+{
+    struct tuning tuning = {.what = TUNE_SPEED, .bandwidth = bandwidth, .done = done, .arg = arg};
+
+    return tune(job, &tuning, err);
+}
+
+int engine_pause(struct job *job, bool pause, engine_started_fn done, void *arg, struct error *err)
+{
+    struct tuning tuning = {.what = pause ? TUNE_PAUSE : TUNE_RESUME, .done = done, .arg = arg};
+
+    return tune(job, &tuning, err);
+}

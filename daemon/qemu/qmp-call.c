@@ -1,0 +1,95 @@
+#include "qemu/qmp-call.h"
+
+#include <stdlib.h>
+
+#include "base/memory.h"
+#include "proto/json.h"
+#include "proto/snapvm-errors.h"
+
+struct qmp_call *qmp_call_new(const struct qmp_request *request, int64_t id, int64_t deadline)
+{
+    struct qmp_call *call = xzalloc(sizeof(*call));
+
+    *call = (struct qmp_call){
+        .id = id,
+        .command = xstrdup(request->command),
+        .effect = request->effect,
+        .deadline = deadline,
+        .fn = request->fn,
+        .drop = request->drop,
+        .arg = request->arg,
+    };
+    return call;
+}
+
+static void qmp_call_free(struct qmp_call *call)
+{
+    free(call->command);
+    free(call);
+}
+
+json_object *qmp_call_object(const struct qmp_call *call, json_object *arguments)
+{
+    json_object *object = json_object_new_object();
+
+    json_add_string(object, "execute", call->command);
+    if (arguments)
+        json_object_object_add(object, "arguments", arguments);
+    json_add_int(object, "id", call->id);
+    return object;
+}
+
+struct qmp_call *qmp_calls_take(struct qmp_call_list *list, json_object *reply)
+{
+    json_object *id = json_member(reply, "id");
+    struct qmp_call *call;
+
+    if (!json_object_is_type(id, json_type_int))
+        return NULL;
+    TAILQ_FOREACH (call, list, link) {
+        if (call->id != json_object_get_int64(id))
+            continue;
+        TAILQ_REMOVE(list, call, link);
+        return call;
+    }
+    return NULL;
+}
+
+void qmp_call_answer(struct qmp_call *call, json_object *reply)
+{
+    json_object *error = json_member(reply, "error");
+    const char *desc = json_string(error, "desc");
+    _cleanup_error_ struct error err = {0};
+
+    if (error) {
+        error_set(&err, SNAPVM_ERROR_QEMU, "QEMU refused '%s': %s", call->command,
+                  desc ? desc : "it gave no reason");
+        error_text(&err, "class", json_string(error, "class"));
+        error_text(&err, "desc", desc);
+        error_text(&err, "command", call->command);
+    }
+    call->fn(call->arg, error ? NULL : json_member(reply, "return"), error ? &err : NULL);
+    qmp_call_free(call);
+}
+
+void qmp_call_gone(struct qmp_call *call, const char *reason)
+{
+    _cleanup_error_ struct error err = {0};
+
+    error_set(&err, SNAPVM_ERROR_QEMU_GONE, "'%s' got no answer and %s: %s", call->command,
+              call->sent ? "may or may not have run" : "was not run", reason);
+    call->fn(call->arg, NULL, &err);
+    qmp_call_free(call);
+}
+
+void qmp_calls_drop(struct qmp_call_list *list)
+{
+    struct qmp_call *call;
+
+    while ((call = TAILQ_FIRST(list))) {
+        TAILQ_REMOVE(list, call, link);
+        if (call->drop)
+            call->drop(call->arg);
+        qmp_call_free(call);
+    }
+}

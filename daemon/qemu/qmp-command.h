@@ -1,0 +1,86 @@
+/* The QMP commands that snapvm sends, typed. Every one reports once by its callback: err NULL is
+ * QEMU's success, which for job-complete and job-cancel means only that it will try. */
+#ifndef SNAPVM_QEMU_QMP_COMMAND_H
+#define SNAPVM_QEMU_QMP_COMMAND_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+struct qmp;
+struct view;
+
+typedef void (*qmp_done_fn)(void *arg, const struct error *err);
+typedef void (*qmp_view_fn)(void *arg, struct view *view, const struct error *err);
+typedef void (*qmp_status_fn)(void *arg, const char *status, bool running, const struct error *err);
+
+/* Everything that a view holds, in one burst (query-status, query-block, query-blockstats,
+ * query-named-block-nodes flat, query-jobs, query-block-jobs, query-chardev). A command that this
+ * QEMU lacks leaves its part empty. The view is handed over to the callback. */
+void qmp_query_view(struct qmp *qmp, qmp_view_fn fn, void *arg);
+
+/* Only query-jobs, query-block-jobs and query-status into a view without nodes: for progress. */
+void qmp_query_jobs(struct qmp *qmp, qmp_view_fn fn, void *arg);
+
+/* The same with the disks and their roots, by query-block: enough to see what a switch did. */
+void qmp_query_roots(struct qmp *qmp, qmp_view_fn fn, void *arg);
+
+void qmp_query_status(struct qmp *qmp, qmp_status_fn fn, void *arg);
+
+/* Opens an image as a node of that name, never with a backing node attached. */
+struct qmp_open {
+    const char *node, *format, *file;
+    bool read_only, direct, no_flush;
+    const char *detect_zeroes; /* NULL: off */
+};
+void qmp_blockdev_add(struct qmp *qmp, const struct qmp_open *open, qmp_done_fn fn, void *arg);
+void qmp_blockdev_del(struct qmp *qmp, const char *node, qmp_done_fn fn, void *arg);
+
+/* One transaction that puts each overlay on top of its node: all or none. QEMU checks neither
+ * header nor size of an overlay here. */
+struct qmp_snapshot {
+    const char *node, *overlay;
+};
+void qmp_snapshot(struct qmp *qmp, const struct qmp_snapshot *pairs, unsigned n, qmp_done_fn fn,
+                  void *arg);
+
+/* Jobs are always started with auto-finalize and auto-dismiss off, on-error stop. */
+struct qmp_commit {
+    const char *job, *device, *top, *base, *filter;
+    const char
+        *backing_file; /* inner commits: written into the header above top, unchecked; or NULL */
+    int64_t speed;     /* bytes a second, 0 unlimited */
+};
+void qmp_block_commit(struct qmp *qmp, const struct qmp_commit *commit, qmp_done_fn fn, void *arg);
+
+/* Copies what lies between a node and its base (NULL: all that is below) into the node. This job
+ * alone is dismissed by QEMU: a concluded stream that waits for its dismissal leaves a filter
+ * without a child behind, on which query-named-block-nodes of QEMU 7.2 crashes. */
+struct qmp_stream {
+    const char *job, *device, *base;
+    const char *backing_file; /* written into the node's header; NULL with base NULL */
+    int64_t speed;
+};
+void qmp_block_stream(struct qmp *qmp, const struct qmp_stream *stream, qmp_done_fn fn, void *arg);
+
+void qmp_job_complete(struct qmp *qmp, const char *job, qmp_done_fn fn, void *arg);
+void qmp_job_finalize(struct qmp *qmp, const char *job, qmp_done_fn fn, void *arg);
+void qmp_job_dismiss(struct qmp *qmp, const char *job, qmp_done_fn fn, void *arg);
+void qmp_job_cancel(struct qmp *qmp, const char *job, qmp_done_fn fn, void *arg); /* forced */
+void qmp_job_pause(struct qmp *qmp, const char *job, qmp_done_fn fn, void *arg);
+void qmp_job_resume(struct qmp *qmp, const char *job, qmp_done_fn fn, void *arg);
+
+/* block-job-cancel without force: the only way to end a ready job and keep the overlay. It acts
+ * like a forced one on a job that is not ready, or pending. */
+void qmp_job_keep(struct qmp *qmp, const char *job, qmp_done_fn fn, void *arg);
+void qmp_job_set_speed(struct qmp *qmp, const char *job, int64_t speed, qmp_done_fn fn, void *arg);
+
+void qmp_stop(struct qmp *qmp, qmp_done_fn fn, void *arg);
+void qmp_cont(struct qmp *qmp, qmp_done_fn fn, void *arg);
+
+/* Flushes one node (HMP qemu-io flush), without pausing the guest. QEMU reports a node that is not
+ * there, but not a flush that failed. */
+void qmp_flush(struct qmp *qmp, const char *node, qmp_done_fn fn, void *arg);
+
+#endif

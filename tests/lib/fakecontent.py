@@ -1,0 +1,115 @@
+"""What the guest wrote, and which image file holds it.
+
+A disk is slots; the guest's n-th write puts the number n into slot n % 8. QEMU answers the
+guest once the write is in the image that is the disk's root: from then on the guest counts on it
+(`promised`).
+
+Each image has two copies of what it holds. `data` is what QEMU would read from it; `flushed` is
+what is left of it when QEMU is killed. They differ because the tables of a qcow2 image are cached
+in the QEMU process: bytes that a block job copied are lost with it until the node is flushed. The
+guest's own writes are flushed at once here, as they are for a guest that sees a write-through disk.
+
+The one question that all tests ask is `Content.fault`: killed now and started again from this file,
+with the chain that the headers on disk name, would the guest miss a write that it was promised?
+
+Images are known by device and inode, as files may be renamed, removed and made anew under the same
+name.
+"""
+
+import os
+
+import fakeqcow2
+
+SLOTS = 8
+
+
+def image_key(path):
+    status = os.stat(path)
+    return f"{status.st_dev}:{status.st_ino}"
+
+
+class Content:
+    def __init__(self):
+        self.images = {}        # key -> {"data": {slot: n}, "flushed": {slot: n}}
+        self.promised = {}      # disk -> {slot: n}
+        self.writes = {}        # disk -> n of the last write
+
+    def image(self, key):
+        return self.images.setdefault(key, {"data": {}, "flushed": {}})
+
+    # ---- the guest ----
+
+    def seed(self, disk, keys):
+        """A disk's life before the test: each layer, base first, holds a slot that no other layer
+        has and that the guest does not write to again, so that the loss of a layer shows."""
+        for layer, key in enumerate(keys):
+            self.write(disk, key, SLOTS + layer)
+
+    def write(self, disk, key, slot=None):
+        """One write of the guest through the image `key`, completed and flushed. Returns its
+        slot."""
+        number = self.writes.get(disk, 0) + 1
+        slot = number % SLOTS if slot is None else slot
+        self.writes[disk] = number
+        self.image(key)["data"][slot] = number
+        self.image(key)["flushed"][slot] = number
+        self.promised.setdefault(disk, {})[slot] = number
+        return slot
+
+    # ---- QEMU ----
+
+    def read(self, keys, slot, copy="data"):
+        """What a chain (top first) has in a slot; None where no layer has it."""
+        for key in keys:
+            if slot in self.image(key)[copy]:
+                return self.image(key)[copy][slot]
+        return None
+
+    def allocated(self, keys):
+        """The slots that any of these layers holds: what a commit of them has to copy."""
+        return sorted({slot for key in keys for slot in self.image(key)["data"]})
+
+    def copy(self, keys, slot, target):
+        """A block job copies a slot of a chain into another image; nothing is flushed by that."""
+        self.image(target)["data"][slot] = self.read(keys, slot)
+
+    def flush(self, key):
+        image = self.image(key)
+        image["flushed"] = dict(image["data"])
+
+    def flush_all(self):
+        for key in self.images:
+            self.flush(key)
+
+    # ---- the tests ----
+
+    def fault(self, disk, path):
+        """None when `path` is a right image to start this disk from, else what is wrong with it, in
+        words."""
+        try:
+            keys = [image_key(name) for name in fakeqcow2.chain(path)]
+        except OSError as error:
+            return f"{disk}: {path} cannot be started: {error}"
+        for slot, number in sorted(self.promised.get(disk, {}).items()):
+            found = self.read(keys, slot, "flushed")
+            if found != number:
+                return (f"{disk}: {path} has write {found} in slot {slot}, "
+                        f"the guest was promised {number}")
+        return None
+
+    def to_json(self):
+        return {"images": self.images, "promised": self.promised, "writes": self.writes}
+
+    @classmethod
+    def from_json(cls, value):
+        """JSON has made the slots strings."""
+        content = cls()
+        content.writes = value["writes"]
+        content.promised = {disk: _slots(slots) for disk, slots in value["promised"].items()}
+        content.images = {key: {name: _slots(slots) for name, slots in image.items()}
+                          for key, image in value["images"].items()}
+        return content
+
+
+def _slots(slots):
+    return {int(slot): number for slot, number in slots.items()}

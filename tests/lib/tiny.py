@@ -1,0 +1,129 @@
+"""A guest of 512 bytes for runs by the hundred: up in 0.3 s, 150 and more writes a second.
+
+tests/guest/tiny.S says what it writes; this file starts it and holds its images against what it
+saw completed: every acknowledged number is there, no slot holds an older one, and one write, the
+one that was under way, may be missing or there in part.
+"""
+
+import pathlib
+import struct
+import tempfile
+
+from guest import choose_accel, guest_folder, image_blockdev
+from machine import TIMEOUT, Machine
+from verify import Lost, copy_image, run
+
+SLOTS = 256
+SLOT_SIZE = 4096
+FIRST_BYTE = 64 * 512
+MARK = 0x4E594E54
+
+
+class TinyGuest(Machine):
+    """`disks` targets (vda, vdb, ...), each of `mebibytes`, on qcow2 or raw."""
+
+    def __init__(self, name, root, disks=1, mebibytes=16, driver="qcow2", style="blockdev"):
+        super().__init__(name, root)
+        self.targets = ["vd" + chr(ord("a") + n) for n in range(disks)]
+        self.mebibytes = mebibytes
+        self.driver = driver
+        self.style = style
+        self.debug = None
+        self.first = 1
+        self.doubtful = set()
+
+    def create_disks(self):
+        self.images.mkdir(parents=True, exist_ok=True)
+        raw = self.images / "boot.raw"
+        with open(raw, "wb") as image:
+            image.write((guest_folder() / "tiny.bin").read_bytes())
+            image.truncate(self.mebibytes << 20)
+        self.disks = []
+        for target in self.targets:
+            path = self.image(target, self.driver)
+            run("qemu-img", "convert", "-f", "raw", "-O", self.driver, raw, path)
+            self.disks.append({"target": target, "blockdev": image_blockdev(path, self.driver)})
+        raw.unlink()
+
+    def boot(self):
+        """Starts with fresh disks unless there are some."""
+        if not self.disks:
+            self.create_disks()
+        return self.launch()
+
+    def boot_from(self, disks):
+        """Starts again from what domain.blockdev answered; counts on from what was acknowledged."""
+        self.disks = disks
+        return self.launch()
+
+    def launch(self):
+        self.remember()
+        counter, = struct.unpack("<Q", struct.pack("<II", MARK, self.first - 1))
+        args = [*self.common_args(choose_accel()), "-m", "8",
+                "-device", "isa-debugcon,iobase=0xe9,chardev=debug",
+                "-device", f"loader,addr=0x600,data={counter:#x},data-len=8",
+                *self.disk_args(self.disks, self.style)]
+        self.debug = self.start(args, [("debug", True)])["debug"]
+        return self
+
+    def remember(self):
+        """Before a new start: the number under way is left out, as it may have been written."""
+        if self.debug is not None:
+            self.doubtful.add(self.acked() + 1)
+            self.first = self.acked() + 2
+            self.debug = None
+
+    def acked(self):
+        """The last number that the guest saw completed, 0 before the first."""
+        if self.debug is None:
+            return 0
+        count = len(self.debug.data) // 4
+        if count == 0:
+            return max(0, self.first - 2)
+        last, = struct.unpack_from("<I", self.debug.data, 4 * (count - 1))
+        assert last == self.first + count - 1, "the guest counts wrongly"
+        return last
+
+    def wait_acks(self, least, timeout=TIMEOUT):
+        self.pump.wait(lambda: self.acked() >= least, f"write {least}", timeout)
+        return self.acked()
+
+    def wait_writes(self, count=20, timeout=TIMEOUT):
+        """Until `count` more writes have completed: the guest writes on."""
+        return self.wait_acks(self.acked() + count, timeout)
+
+    def expected(self, target):
+        """For each slot of a disk: what it must hold, and what it may hold instead."""
+        disks, disk = len(self.disks), self.targets.index(target)
+        must, may = [0] * SLOTS, [set() for _ in range(SLOTS)]
+        last = self.acked()
+        for number in range(1, last + 2):
+            if number % disks != disk:
+                continue
+            slot = number // disks % SLOTS
+            if number in self.doubtful or number == last + 1:
+                may[slot].add(number)
+            else:
+                must[slot] = number
+                may[slot].clear()
+        return must, may
+
+    def check(self, target, source):
+        """Holds an image, a path or a -blockdev object, against the acknowledged; raises Lost."""
+        with tempfile.TemporaryDirectory(prefix="snapvm-tiny-") as folder:
+            raw = pathlib.Path(folder) / "raw"
+            if not isinstance(source, dict):
+                source = image_blockdev(source, self.driver)
+            copy_image(source, raw)
+            with open(raw, "rb") as image:
+                image.seek(FIRST_BYTE)
+                data = image.read(SLOTS * SLOT_SIZE)
+        wrong = []
+        for slot, (must, may) in enumerate(zip(*self.expected(target))):
+            words = set(struct.unpack_from("<1024I", data, slot * SLOT_SIZE))
+            if words != {must} and not any(words <= {must, number} for number in may):
+                wrong.append(f"slot {slot}: {sorted(words)[:3]} instead of {must}")
+        if wrong:
+            raise Lost(f"{target}: {len(wrong)} of {SLOTS} slots wrong after write {self.acked()}: "
+                       + "; ".join(wrong[:3]))
+        return self.acked()

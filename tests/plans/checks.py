@@ -1,0 +1,193 @@
+"""What must hold once everything has come to rest, whatever went wrong before."""
+
+import os
+import time
+
+from client import RpcError
+from world import DOMAIN, TIMEOUT, Wrong
+
+DONE = {"completed": "new", "rolled-back": "old", "failed": "old", "cancelled": "old",
+        "pivoted": "base", "kept": "old"}
+
+
+def require(condition, sentence):
+    if not condition:
+        raise Wrong(sentence)
+
+
+def wait_jobs(world):
+    """All jobs ended: by themselves after a crash, as nobody asks for anything."""
+    for job in world.jobs():
+        # Where what was asked of it was refused, as another job of its group had failed, a user ends
+        # it: nothing else does.
+        if world.errors and job["state"] == "ready":
+            world.ask(f"give-up-{job['id']}", "job.cancel", job=job["id"])
+        try:
+            world.call("job.wait", job=job["id"], for_="ended", timeout_ms=TIMEOUT * 1000 - 2000)
+        except RpcError as error:
+            raise Wrong(f"job {job['id']} does not end: {error}; refused before: "
+                        f"{world.errors}; it is {job}") from None
+    return world.jobs()
+
+
+def disks_now(world):
+    try:
+        domain = world.call("domain.get", domain=DOMAIN)
+    except RpcError as error:
+        if error.kind != "NotFound":
+            raise
+        return None
+    return {entry["target"]: entry["active"] for entry in domain["disks"]}
+
+
+def check_all(world, clean=False):
+    """`clean`: nothing went wrong, so that the scenario's own expectation holds."""
+    alive = world.fake.alive
+    jobs = wait_jobs(world)
+    disks = disks_now(world)
+    if disks is None or (not disks and not alive):
+        require(not jobs, f"jobs of a domain that is not known: {jobs}")
+        return "unknown"
+    check_images(world, disks, alive)
+    results = [check_job(world, job, disks) for job in jobs]
+    require(len({DONE[r] for r in results}) <= 1, f"a group that is not all or none: {results}")
+    check_files(world, jobs)
+    if alive:
+        check_qemu(world, disks)
+    check_quiesced(world, jobs, clean)
+    check_events(world, jobs)
+    result = results[0] if results else "refused"
+    if clean:
+        require(result in world.scenario.expects.split(),
+                f"expected {world.scenario.expects}, is {result}; {world.errors or jobs}")
+    return result
+
+
+def check_images(world, disks, alive):
+    """P1: the image named active is right."""
+    for target in world.chains:
+        require(target in disks, f"{target} is not in domain.get: {disks}")
+        found = world.fake.fault(target, disks[target])
+        require(found is None, f"domain.get names a wrong image: {found}")
+    if alive:
+        roots = world.fake.state()["roots"]
+        require(disks == roots, f"domain.get says {disks}, QEMU runs {roots}")
+
+
+def check_job(world, job, disks):
+    """The outcome is the truth. Returns its result."""
+    outcome = job["outcome"]
+    require(job["state"] == "ended" and outcome is not None, f"not ended: {job}")
+    result = outcome["result"]
+    require(result in DONE, f"no such result: {outcome}")
+    touched = [job["disk"]] if job["disk"] else list(world.chains)
+    if result == "failed" and job["kind"] == "snapshot":
+        # Failed of what was required, quiesced, with overlays that cannot be taken back: the files
+        # tell.
+        touched = []
+    for target in touched:
+        chain = world.chains[target]
+        expected = {"old": disks[target] == chain[-1], "base": disks[target] == chain[0],
+                    "new": disks[target] not in chain}[DONE[result]]
+        require(expected, f"{result}, but {target} is active in {disks[target]}: {outcome}")
+    if job["disk"]:
+        require(outcome["active"] == disks[job["disk"]], f"active is not {disks}: {outcome}")
+    for entry in outcome["files"]:
+        there, active = os.path.exists(entry["file"]), entry["file"] in disks.values()
+        require(active == (entry["state"] == "active"), f"{entry} beside {disks}")
+        require(there == (entry["state"] != "removed"), f"{entry}: the file is there: {there}")
+    return result
+
+
+def check_files(world, jobs):
+    """No file that no outcome names, none of the first ones missing that no outcome calls
+    removed."""
+    named = {os.path.basename(entry["file"]): entry["state"]
+             for job in jobs for entry in job["outcome"]["files"]}
+    now = set(os.listdir(world.images))
+    for name in now - world.first_files:
+        require(named.get(name, "removed") != "removed", f"left over: {name}")
+    for name in world.first_files - now:
+        require(named.get(name) == "removed", f"gone: {name}")
+        require(world.scenario.deletes, f"removed, and nobody asked for it: {name}")
+
+
+def check_qemu(world, disks):
+    """Nothing of ours is left in QEMU, the guest is as it was."""
+    if world.scenario.agent and world.scenario.running:
+        wait_thawed(world)
+    state = world.fake.state()
+    require(not state["frozen"], "the guest is frozen")
+    commands = world.fake.names("qmp")
+    require("cont" not in commands or "stop" in commands, "cont, and the daemon had not stopped it")
+    wanted = "running" if world.scenario.running else "prelaunch"
+    require(state["status"] == wanted, f"the vCPUs are {state['status']}, were {wanted}")
+    require(not state["jobs"], f"left over: jobs {state['jobs']}")
+    require(not state["idle"], f"left over: nodes {state['idle']}; in use {state['chains']}")
+    require(not state["drained"], f"held I/O: {state['drained']}")
+    if world.scenario.agent and not world.scenario.running:
+        # What is owed to a guest that stands still can be paid only when it goes on.
+        world.fake.qmp("cont")
+        wait_thawed(world)
+        require(not world.fake.state()["frozen"], "the guest is frozen now that it runs")
+    again = {target: world.fake.fault(target, path) for target, path in disks.items()}
+    require(not any(again.values()), f"wrong after all: {again}")
+
+
+def wait_thawed(world):
+    """A debt may outlive its job: what counts is that it is paid. The daemon says so in an
+    event."""
+    try:
+        world.daemon.wait_domain(
+            DOMAIN, lambda d: d["connected"] and d["freeze"] in ("thawed", "unknown"), TIMEOUT)
+    except TimeoutError:
+        freeze = world.call("domain.get", domain=DOMAIN)["freeze"]
+        raise Wrong(f"freeze is {freeze}, the guest is frozen: {world.fake.state()['frozen']}; "
+                    f"the agent was asked {world.fake.names('agent')[-6:]}") from None
+
+
+def check_quiesced(world, jobs, clean):
+    """`quiesced` is said only when the switch happened over frozen file systems. When something
+    went wrong in the window it may be true and not to be proven, and an overlay that the guest
+    writes to cannot be taken back: then it is not said, even where it was required."""
+    switches = world.fake.state()["switches"]
+    for snapshot in world.call("snapshot.list", domain=DOMAIN)["snapshots"] if jobs else []:
+        if snapshot["quiesced"]:
+            require(switches and all(s["frozen"] for s in switches),
+                    f"called quiesced, was not: {snapshot}")
+        elif world.scenario.quiesce == "required" and clean:
+            raise Wrong(f"quiesce was required, the snapshot is not: {snapshot}")
+
+
+def check_events(world, jobs):
+    """Each job was announced once, and its end once, over all restarts."""
+    with world.daemon.client(timeout=TIMEOUT) as client:
+        last = client.subscribe(since=0)
+        deadline = time.monotonic() + TIMEOUT
+        seen = []
+        while last and (not seen or seen[-1]["seq"] < last):
+            while not client.events:
+                client.receive(deadline)
+            event = client.events.popleft()
+            if "seq" in event:
+                seen.append(event)
+    numbers = [event["seq"] for event in seen]
+    require(numbers == sorted(set(numbers)), f"events out of order or twice: {numbers}")
+    for job in jobs:
+        for kind in ("job.created", "job.ended"):
+            told = sum(e["kind"] == kind and e.get("job", {}).get("id") == job["id"] for e in seen)
+            require(told == 1, f"{kind} of job {job['id']} was told {told} times")
+
+
+def check_repeated(world):
+    """The same requests once more: the same jobs, and QEMU is asked for nothing that changes it."""
+    def effects():
+        return [name for name in world.fake.names("qmp")
+                if not name.startswith("query-") and name != "qmp_capabilities"]
+
+    before, jobs = effects(), [job["id"] for job in world.jobs()]
+    refused = set(world.errors)
+    if not refused:
+        world.scenario.act(world)
+        require([job["id"] for job in world.jobs()] == jobs, "a repeated request began another job")
+        require(effects() == before, f"a repeated request acted: {effects()[len(before):]}")

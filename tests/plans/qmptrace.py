@@ -1,0 +1,151 @@
+"""A QMP client that keeps everything in the order in which it came, and reduces it to what two
+QEMUs must agree on."""
+
+import json
+import re
+import socket
+import time
+
+TIMEOUT = 20
+
+# Numbers that differ from run to run, and are compared as "a number".
+NUMBERS = {"len", "offset", "current-progress", "total-progress", "actual-size"}
+# What the fake leaves out or leaves empty on purpose.
+IGNORED = {"timestamp", "stats", "driver-specific", "perm", "shared-perm", "package", "cache"}
+FLICKER = (("paused", "running"), ("standby", "ready"))
+
+
+class Trace:
+    def __init__(self, path, folder):
+        self.folder = folder
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(TIMEOUT)
+        deadline = time.monotonic() + TIMEOUT
+        while True:
+            try:
+                self.sock.connect(path)
+                break
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise
+        self.reader = self.sock.makefile("rb")
+        self.seen = []
+        self.read()
+
+    def read(self):
+        line = self.reader.readline()
+        if not line:
+            raise ConnectionError("the monitor was closed")
+        message = json.loads(line)
+        self.seen.append(message)
+        return message
+
+    def call(self, command, until=None, **arguments):
+        """Sends a command; reads up to its reply, and on until the event `until` = (name, status or
+        None)."""
+        arguments = {name.replace("_", "-"): value for name, value in arguments.items()}
+        return self.send({"execute": command, "arguments": arguments}, until)
+
+    def send(self, request, until=None):
+        first = len(self.seen)
+        line = request if isinstance(request, bytes) else json.dumps(request).encode()
+        self.sock.sendall(line + b"\n")
+        reply = None
+        while reply is None or not (until is None or self.has(until, self.seen[first:])):
+            message = self.read()
+            if "event" not in message:
+                reply = message
+        return reply
+
+    @staticmethod
+    def has(event, messages):
+        name, status = event
+        return any(m.get("event") == name and status in (None, m["data"].get("status"))
+                   for m in messages)
+
+    def close(self):
+        self.reader.close()
+        self.sock.close()
+
+    def normal(self):
+        """Everything seen, without what may differ."""
+        messages = [clean(message, self.folder) for message in self.seen if "QMP" not in message]
+        return late_ready(without_flicker(messages))
+
+
+def clean(value, folder):
+    if isinstance(value, dict):
+        if "nodes" in value and "edges" in value:
+            return by_name(value)
+        numbers = NUMBERS | ({"virtual-size"} if value.get("format") == "file" else set())
+        return {key: "NUMBER" if key in numbers else clean(item, folder)
+                for key, item in value.items() if key not in IGNORED}
+    if isinstance(value, list):
+        return [clean(item, folder) for item in value]
+    if isinstance(value, str):
+        if value.startswith("json:"):
+            return clean(json.loads(value[5:]), folder)
+        return re.sub(r"#block\d+", "#block", value.replace(folder, "DIR"))
+    return value
+
+
+def by_name(graph):
+    """The debug graph with names instead of numbers; a protocol node's random name is that of its
+    parent."""
+    names = {node["id"]: re.sub(r"#block\d+", "#block", node["name"]) for node in graph["nodes"]}
+    nodes = sorted(f"{n['type']} {names[n['id']]}" for n in graph["nodes"])
+    edges = sorted(f"{names[e['parent']]} {e['name']} {names[e['child']]}" for e in graph["edges"])
+    return {"nodes": nodes, "edges": edges}
+
+
+def without_flicker(messages):
+    """A drain lets a job pause for an instant; how often is QEMU's own business."""
+    kept = []
+    for message in messages:
+        kept.append(message)
+        states = tuple(m["data"].get("status") for m in kept[-2:]
+                       if m.get("event") == "JOB_STATUS_CHANGE")
+        if states in FLICKER:
+            del kept[-2:]
+    return kept
+
+
+def late_ready(messages):
+    """A job with nothing to copy is ready on either side of the reply to its start: put behind it
+    here."""
+    kept = list(messages)
+    for n in range(len(kept) - 2):
+        ready = kept[n].get("data", {}).get("status") == "ready"
+        said = kept[n + 1].get("event") == "BLOCK_JOB_READY"
+        if ready and said and kept[n + 2] == {"return": {}}:
+            kept[n:n + 3] = kept[n + 2], kept[n], kept[n + 1]
+    return kept
+
+
+def difference(fake, real, where="", extra=()):
+    """The first difference as a sentence, or None. Members named in `extra` may be in the real one
+    alone."""
+    if isinstance(fake, dict) and isinstance(real, dict):
+        for key in fake:
+            if key not in real:
+                return f"{where}.{key}: only the fake has it"
+            found = difference(fake[key], real[key], f"{where}.{key}", extra)
+            if found:
+                return found
+        for key in real:
+            if key not in fake and key not in extra:
+                return f"{where}.{key}: only the real one has it: {real[key]}"
+        return None
+    if isinstance(fake, list) and isinstance(real, list):
+        for n, (one, other) in enumerate(zip(fake, real)):
+            found = difference(one, other, f"{where}[{n}]", extra)
+            if found:
+                return found
+        if len(fake) != len(real):
+            longer = "fake" if len(fake) > len(real) else "real one"
+            rest = max(fake, real, key=len)[min(len(fake), len(real))]
+            return f"{where}: the {longer} goes on with {json.dumps(rest)[:300]}"
+        return None
+    if fake == real:
+        return None
+    return f"{where}: fake {json.dumps(fake)[:300]}, real {json.dumps(real)[:300]}"

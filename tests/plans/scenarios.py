@@ -1,0 +1,99 @@
+"""The scenarios: what a client asks for, on which guest. `act` may be run any number of times, over
+crashes."""
+
+from world import DOMAIN
+
+
+class Scenario:
+    kind = None
+    deletes = False
+    quiesce = "none"
+
+    def __init__(self, name, expects, disks=1, layers=2, running=True, style="blockdev", agent=True,
+                 quick=False, job_fault=None):
+        # `expects` is what becomes of it when nothing goes wrong: one of these words.
+        self.name, self.expects, self.disks, self.layers = name, expects, disks, layers
+        self.running, self.style, self.agent = running, style, agent
+        self.quick = quick          # part of a run that has to be short
+        # The stage at which QEMU's job fails by itself: run, prepare or finalize.
+        self.job_fault = job_fault and {"stage": job_fault, "desc": "No space left on device"}
+
+
+class Snapshot(Scenario):
+    kind = "snapshot"
+
+    def __init__(self, name, expects, quiesce, **more):
+        super().__init__(name, expects, **more)
+        self.quiesce = quiesce
+
+    def act(self, world):
+        world.ask("snapshot", "snapshot.create", domain=DOMAIN, name="before", quiesce=self.quiesce)
+
+
+class Commit(Scenario):
+    """Active commits of all disks, and how they end: `pivot`, `keep`, `cancel` while running or
+    `at-once`, `force` when ready."""
+    kind = "commit"
+
+    def __init__(self, name, expects, end, deletes=False, **more):
+        super().__init__(name, expects, **more)
+        self.end, self.deletes = end, deletes
+
+    def act(self, world):
+        slow = self.end in ("cancel", "at-once")
+        jobs = []
+        for target in world.chains:
+            how = {"wait": "no", "bandwidth": 1} if slow else {"wait": "ready"}
+            job = world.ask(f"commit-{target}", "block.commit", domain=DOMAIN, disk=target,
+                            active=True, delete=self.deletes, **how)
+            if job is None:
+                return
+            jobs.append(job["id"])
+        if self.end == "pivot":
+            which = {"job": jobs[0]} if len(jobs) == 1 else {"jobs": jobs}
+            world.ask("pivot", "job.pivot", wait="ended", **which)
+            return
+        for job in jobs:
+            if self.end == "cancel":
+                world.wait_begun(job)
+            force = {"force": True} if self.end == "force" else {}
+            world.ask(f"cancel-{job}", "job.cancel", job=job, wait="ended", **force)
+
+
+SNAPSHOTS = [
+    Snapshot("snapshot-none", "completed", "none", quick=True),
+    Snapshot("snapshot-preferred", "completed", "preferred"),
+    Snapshot("snapshot-required", "completed", "required", quick=True),
+    Snapshot("snapshot-3-none", "completed", "none", disks=3),
+    Snapshot("snapshot-3-preferred", "completed", "preferred", disks=3, quick=True),
+    Snapshot("snapshot-3-required", "completed", "required", disks=3),
+    Snapshot("snapshot-drive-required", "completed", "required", style="drive"),
+    Snapshot("snapshot-no-agent-preferred", "completed", "preferred", agent=False),
+    Snapshot("snapshot-no-agent-required", "refused rolled-back", "required", agent=False),
+    Snapshot("snapshot-paused-none", "completed", "none", running=False),
+    Snapshot("snapshot-paused-preferred", "completed", "preferred", running=False),
+    Snapshot("snapshot-paused-required", "refused rolled-back", "required", running=False,
+             quick=True),
+]
+
+COMMITS = [
+    Commit("pivot", "pivoted", "pivot"),
+    Commit("pivot-delete", "pivoted", "pivot", deletes=True, quick=True),
+    Commit("pivot-drive-delete", "pivoted", "pivot", deletes=True, style="drive"),
+    Commit("pivot-3-layers", "pivoted", "pivot", layers=3),
+    Commit("pivot-paused", "pivoted", "pivot", running=False, quick=True),
+    Commit("pivot-2", "pivoted", "pivot", disks=2, quick=True),
+    Commit("pivot-2-delete", "pivoted", "pivot", disks=2, deletes=True),
+    Commit("pivot-2-paused", "pivoted", "pivot", disks=2, running=False),
+    Commit("pivot-fails-to-run", "failed", "pivot", job_fault="run"),
+    Commit("pivot-fails-to-prepare", "failed", "pivot", job_fault="prepare", quick=True),
+    Commit("pivot-fails-to-switch", "failed", "pivot", job_fault="finalize", quick=True),
+    Commit("pivot-2-fails-to-prepare", "failed", "pivot", disks=2, job_fault="prepare"),
+    Commit("keep", "kept", "keep", quick=True),
+    Commit("keep-paused", "kept", "keep", running=False),
+    Commit("cancel-running", "cancelled", "cancel", quick=True),
+    Commit("cancel-running-paused", "cancelled", "cancel", running=False),
+    Commit("cancel-at-once", "cancelled", "at-once", quick=True),
+    Commit("cancel-force", "cancelled", "force", quick=True),
+    Commit("cancel-force-paused", "cancelled", "force", running=False),
+]
