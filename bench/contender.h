@@ -15,8 +15,9 @@ struct contender {
      * the time of the whole. */
     int64_t (*commit)(void *self, struct guest *guest, unsigned disk);
 
-    /* The same, with a client that hears that the job is ready: how long after QEMU's stamp. */
-    int64_t (*ready)(void *self, struct guest *guest, unsigned disk);
+    /* The same, with a client that hears that the job is ready: how long after QEMU's stamp it
+     * hears of it first, and how long after it the event that is recorded. */
+    void (*ready)(void *self, struct guest *guest, unsigned disk, int64_t samples[2]);
 
     void *self;
 };

@@ -1,5 +1,6 @@
 #include <poll.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/memory.h"
@@ -11,7 +12,7 @@
 
 struct daemon {
     struct snapvm *calls, *events;
-    int64_t ready; /* when the last job.ready was heard */
+    int64_t ready, recorded; /* when a job was heard to be ready first, and when in job.ready */
 };
 
 static struct snapvm *daemon_connect(const char *socket)
@@ -77,14 +78,19 @@ static int64_t daemon_commit(void *self, struct guest *guest, unsigned disk)
     return clock_monotonic() - start;
 }
 
-static void daemon_heard(json_object *event _unused_, void *data)
+/* Progress tells it at once, the event when it is durable. */
+static void daemon_heard(json_object *event, void *data)
 {
     struct daemon *daemon = data;
+    const char *state = json_string(json_sub(event, "job"), "state");
 
-    daemon->ready = clock_now();
+    if (state && strcmp(state, "ready") == 0 && !daemon->ready)
+        daemon->ready = clock_now();
+    if (strcmp(json_string(event, "kind"), "job.ready") == 0)
+        daemon->recorded = clock_now();
 }
 
-static int64_t daemon_ready(void *self, struct guest *guest, unsigned disk)
+static void daemon_ready(void *self, struct guest *guest, unsigned disk, int64_t samples[2])
 {
     struct daemon *daemon = self;
     struct pollfd wait = {.fd = snapvm_fd(daemon->events), .events = POLLIN};
@@ -92,17 +98,18 @@ static int64_t daemon_ready(void *self, struct guest *guest, unsigned disk)
     struct raw_event event;
 
     snapvm_dispatch(daemon->events, NULL); /* of jobs that were ready before */
-    daemon->ready = 0;
+    daemon->ready = daemon->recorded = 0;
     json_add_bool(params, "active", 1);
     daemon_call(daemon, "block.commit", params);
-    while (!daemon->ready)
+    while (!daemon->recorded)
         if (poll(&wait, 1, -1) < 0 || snapvm_dispatch(daemon->events, NULL) < 0)
             die("the subscription was lost");
     event = raw_qmp_wait(guest->witness, 0, "ready");
     params = disk_params(guest, disk);
     json_add_string(params, "wait", "ended");
     daemon_call(daemon, "job.pivot", params);
-    return daemon->ready - event.stamp;
+    samples[0] = daemon->ready - event.stamp;
+    samples[1] = daemon->recorded - event.stamp;
 }
 
 struct contender daemon_contender(const char *socket)
@@ -115,6 +122,7 @@ struct contender daemon_contender(const char *socket)
     daemon->calls = daemon_connect(socket);
     daemon->events = daemon_connect(socket);
     json_object_array_add(kinds, json_object_new_string("job.ready"));
+    json_object_array_add(kinds, json_object_new_string("job.progress"));
     json_object_object_add(params, "kinds", kinds);
     if (snapvm_subscribe(daemon->events, params, daemon_heard, daemon, -1, NULL, &err) < 0)
         die("event.subscribe: %s", err.message);

@@ -146,7 +146,7 @@ static int64_t floor_commit(void *self, struct guest *guest, unsigned disk)
     return clock_monotonic() - start;
 }
 
-static int64_t floor_ready(void *self, struct guest *guest, unsigned disk)
+static void floor_ready(void *self, struct guest *guest, unsigned disk, int64_t samples[2])
 {
     const struct floor_guest *own = floor_find(self, guest);
     struct raw_event event;
@@ -156,7 +156,7 @@ static int64_t floor_ready(void *self, struct guest *guest, unsigned disk)
     event = floor_begin(own, guest_target(disk, target));
     raw_qmp_wait(guest->witness, 0, "ready");
     floor_pivot(own, target);
-    return event.seen - event.stamp;
+    samples[0] = samples[1] = event.seen - event.stamp;
 }
 
 static int agent_connect(const char *path)

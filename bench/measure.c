@@ -57,7 +57,7 @@ static void take_commit(const struct contender *contender, struct guest *guest, 
 
 static void take_ready(const struct contender *contender, struct guest *guest, int64_t samples[])
 {
-    samples[0] = contender->ready(contender->self, guest, 0);
+    contender->ready(contender->self, guest, 0, samples);
     guest_clean(guest);
 }
 
@@ -89,7 +89,7 @@ static void measure_all(struct bench *bench)
     static const char *const one[] = {"frozen-1", "snapshot-1"};
     static const char *const eight[] = {"frozen-8", "snapshot-8"};
     static const char *const commit[] = {"commit"}, *const paused[] = {"paused"};
-    static const char *const ready[] = {"ready"};
+    static const char *const ready[] = {"ready", "recorded"};
 
     measure(bench, ONE, take_snapshot, 2, one);
     measure(bench, ONE, take_commit, 1, commit);
@@ -98,7 +98,7 @@ static void measure_all(struct bench *bench)
     measure(bench, ONE, take_commit, 1, paused);
     tell_twins(bench, ONE, "cont");
     measure(bench, ONE, take_snapshot, 2, one);
-    measure(bench, ONE, take_ready, 1, ready);
+    measure(bench, ONE, take_ready, 2, ready);
     measure(bench, EIGHT, take_snapshot, 2, eight);
     merge_all(bench, EIGHT);
     fflush(stdout);

@@ -30,6 +30,9 @@
 /* History is cut down at start and then once an hour. */
 #define PRUNE_MS (3600 * 1000)
 
+/* The journal's writer copies the log back before it has grown past this. */
+#define LOG_BYTES (4 * 1024 * 1024)
+
 struct daemon {
     struct conf conf;
     char *conf_path; /* NULL: the default file */
@@ -48,8 +51,7 @@ struct daemon {
     bool started; /* the server answers */
 };
 
-/* --- signals and reload
- * --------------------------------------------------------------------------- */
+/* --- signals and reload --- */
 
 /* Sockets, folders and bounds of the journal are those of the start; the rest follows the file. */
 static int daemon_reload(void *arg, struct error *err)
@@ -127,8 +129,7 @@ static void daemon_watch_history(struct daemon *daemon)
     daemon_prune(-1, 0, daemon);
 }
 
-/* --- start, in the order of the layers
- * ------------------------------------------------------------ */
+/* --- start, in the order of the layers --- */
 
 static void daemon_progress(void *arg, const struct job *job)
 {
@@ -148,6 +149,7 @@ static int daemon_open_journal(struct daemon *daemon, struct error *err)
         .jobs_days = daemon->conf.jobs_days,
         .events = daemon->conf.events,
         .request_ids_hours = daemon->conf.request_ids_hours,
+        .log_bytes = LOG_BYTES,
     };
 
     daemon->journal = journal_open(daemon->base, &options, err);
@@ -243,8 +245,7 @@ struct daemon *daemon_new(struct conf *conf, const char *config_path,
     return daemon_make(daemon, err) < 0 ? daemon_free(daemon) : daemon;
 }
 
-/* --- run and stop
- * --------------------------------------------------------------------------------- */
+/* --- run and stop --- */
 
 /* What the last run left undone in guests that are gone is settled before anybody is answered: an
  * answer names the right disk or is not given. */

@@ -12,6 +12,7 @@
 #include "journal/journal.h"
 #include "proto/snapvm-errors.h"
 #include "qemu/agent.h"
+#include "qemu/qmp-command.h"
 #include "qemu/view.h"
 
 struct domain *domain_new(struct domains *owner, const char *name)

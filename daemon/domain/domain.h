@@ -84,7 +84,7 @@ uint64_t domain_look(struct domain *domain);
 /* The same for jobs and run state alone, which are merged into the view: cheap with long chains. */
 uint64_t domain_look_jobs(struct domain *domain);
 
-/* The same with the disks' roots: what a switch did. */
+/* The same for the disks' roots alone: what a switch did. */
 uint64_t domain_look_roots(struct domain *domain);
 
 /* Puts the domain's record and a domain.state event, if the state changed, into a transaction. */

@@ -26,9 +26,9 @@ struct domain_link {
     unsigned retry_ms, agent_retry_ms;
     int pidfd; /* of the QEMU that was seen last; -1 */
     struct event *ended;
-    enum look asked, running; /* `asked` came while a query was on its way */
-    uint64_t number;          /* of the newest query that was sent */
-    struct event *again;      /* a query that QEMU refused is sent again */
+    unsigned asked, running; /* looks; `asked` came while a query was on its way */
+    uint64_t number;         /* of the newest query that was sent */
+    struct event *again;     /* a query that QEMU refused is sent again */
 };
 
 static void link_connect(struct domain_link *link);
@@ -210,72 +210,68 @@ static void link_take_view(struct domain_link *link, struct view *view)
 }
 
 /* What a short look shows replaces its part of the view. */
-static void link_merge(struct domain *domain, struct view *jobs, bool roots)
+static void link_merge(struct domain *domain, struct view *seen, unsigned looks)
 {
     struct view *view = domain->view;
     struct view old = *view;
 
-    view->jobs = jobs->jobs;
-    view->n_jobs = jobs->n_jobs;
-    view->status = jobs->status;
-    view->running = jobs->running;
-    jobs->jobs = old.jobs;
-    jobs->n_jobs = old.n_jobs;
-    jobs->status = old.status;
-    if (roots) {
-        view->disks = jobs->disks;
-        view->n_disks = jobs->n_disks;
-        jobs->disks = old.disks;
-        jobs->n_disks = old.n_disks;
+    if (looks & LOOK_JOBS) {
+        view->jobs = seen->jobs;
+        view->n_jobs = seen->n_jobs;
+        view->status = seen->status;
+        view->running = seen->running;
+        seen->jobs = old.jobs;
+        seen->n_jobs = old.n_jobs;
+        seen->status = old.status;
     }
-    view_free(jobs);
+    if (looks & LOOK_ROOTS) {
+        view->disks = seen->disks;
+        view->n_disks = seen->n_disks;
+        seen->disks = old.disks;
+        seen->n_disks = old.n_disks;
+    }
+    view_free(seen);
 }
 
 static void link_viewed(void *arg, struct view *view, const struct error *err)
 {
     struct domain_link *link = arg;
     struct domain *domain = link->domain;
-    enum look was = link->running;
+    unsigned looks = link->running;
     struct timeval delay = clock_timeval_ms(RETRY_LAST_MS);
 
-    link->running = LOOK_NONE;
+    link->running = 0;
     if (err) {
         log_debug("domain %s: no view: %s", domain->record.name, err->message);
         event_add(link->again, &delay); /* in vain if the connection is what was lost */
         return;
     }
     domain->view_number = link->number;
-    if (was == LOOK_ALL)
+    if (looks & LOOK_ALL)
         link_take_view(link, view);
     else
-        link_merge(domain, view, was == LOOK_ROOTS);
-    if (link->asked != LOOK_NONE)
+        link_merge(domain, view, looks);
+    if (link->asked)
         link_query(link);
     domain->owner->handlers->viewed(domain->owner->handlers_arg, domain);
 }
 
 static void link_query(struct domain_link *link)
 {
-    bool all = link->asked == LOOK_ALL || !link->domain->connected || !link->domain->view;
+    struct domain *domain = link->domain;
 
-    link->running = all ? LOOK_ALL : link->asked;
-    link->asked = LOOK_NONE;
+    link->running = domain->connected && domain->view ? link->asked : LOOK_ALL;
+    link->asked = 0;
     link->number++;
-    if (all)
-        qmp_query_view(link->domain->qmp, link_viewed, link);
-    else if (link->running == LOOK_ROOTS)
-        qmp_query_roots(link->domain->qmp, link_viewed, link);
-    else
-        qmp_query_jobs(link->domain->qmp, link_viewed, link);
+    qmp_query_view(domain->qmp, link->running, link_viewed, link);
 }
 
-uint64_t link_look(struct domain_link *link, enum look wanted)
+uint64_t link_look(struct domain_link *link, unsigned looks)
 {
     if (!link->domain->qmp || !qmp_is_up(link->domain->qmp))
         return link->number + 1; /* the view after the next connect tells */
-    if (link->asked < wanted)
-        link->asked = wanted;
-    if (link->running != LOOK_NONE)
+    link->asked |= looks;
+    if (link->running)
         return link->number + 1;
     link_query(link);
     return link->number;
@@ -307,7 +303,7 @@ static void link_up(void *arg)
     }
     xstrset(&domain->version, qmp_version(domain->qmp));
     link_watch_process(link);
-    link->running = LOOK_NONE;
+    link->running = 0;
     link->asked = LOOK_ALL;
     link_query(link);
 }
@@ -321,7 +317,7 @@ static void link_down(void *arg, const struct error *why)
 
     domain->qmp = qmp_free(domain->qmp);
     domain->connected = domain->switching = false;
-    link->running = link->asked = LOOK_NONE;
+    link->running = link->asked = 0;
     domain->agent = agent_drop(domain->agent, why);
     event_del(link->agent_retry);
     if (was) {
@@ -359,8 +355,8 @@ static void link_event(void *arg, const struct qmp_event *event)
         break;
     case QMP_EVENT_JOB_STATUS:
         /* The query on its way may have been answered before this. */
-        if (link->running != LOOK_NONE && link->asked < LOOK_JOBS)
-            link->asked = LOOK_JOBS;
+        if (link->running & (LOOK_JOBS | LOOK_ALL))
+            link->asked |= LOOK_JOBS;
         break;
     default:
         break;

@@ -18,13 +18,7 @@ void link_kick(struct domain_link *link);
 /* Closes the agent's connection and makes a new one: what QEMU had not taken is cancelled. */
 void link_renew_agent(struct domain_link *link);
 
-/* See domain_look and its sisters; each level includes those before it. */
-enum look {
-    LOOK_NONE,
-    LOOK_JOBS,
-    LOOK_ROOTS,
-    LOOK_ALL,
-};
-uint64_t link_look(struct domain_link *link, enum look wanted);
+/* See domain_look and its sisters; looks are those of qmp-command.h. */
+uint64_t link_look(struct domain_link *link, unsigned looks);
 
 #endif

@@ -31,6 +31,14 @@ static void engine_set_phase(struct job *job, enum job_phase phase)
         xstrset(&job->record.state, "waiting");
 }
 
+static void engine_tell_news(struct job *job, struct journal_txn *txn)
+{
+    if (job->news)
+        journal_add_event(txn, "job.ready", job->record.domain, job->news);
+    free(job->news);
+    job->news = NULL;
+}
+
 void engine_put(struct job *job, struct journal_txn *txn)
 {
     for (unsigned i = 0; i < job->n_members; i++) {
@@ -41,15 +49,21 @@ void engine_put(struct job *job, struct journal_txn *txn)
         xstrset(&member->record.step, job_step(job)->name);
         member->record.updated = clock_now();
         journal_put_job(txn, &member->record);
+        engine_tell_news(member, txn);
     }
+}
+
+static char *engine_event_body(struct job *job)
+{
+    _cleanup_free_ char *text = job->engine->hooks.encode(job);
+
+    return xasprintf("{\"job\":%s}", text);
 }
 
 void engine_tell(struct job *job, struct journal_txn *txn, const char *kind)
 {
-    _cleanup_free_ char *body = NULL;
-    _cleanup_free_ char *text = job->engine->hooks.encode(job);
+    _cleanup_free_ char *body = engine_event_body(job);
 
-    body = xasprintf("{\"job\":%s}", text);
     journal_add_event(txn, kind, job->record.domain, body);
 }
 
@@ -89,12 +103,18 @@ void engine_set_state(struct job *job, const char *state)
         return;
     if (ready)
         job->record.flags |= JOB_READY_SENT;
-    /* Who watches the progress hears of it at once; the numbered event follows when it is durable.
-     */
+    /* Who watches the progress hears of it at once; the numbered event follows when it is durable:
+     * with the decision where the pivot does not wait, to which a sync of its own would only be in
+     * the way. */
     if (ready)
         job->engine->hooks.progress(job->engine->hooks.arg, job);
+    if (ready && job_has(job, JOB_AUTO_PIVOT)) {
+        job->news = engine_event_body(job);
+        return;
+    }
     txn = journal_begin(job->engine->domains->journal);
     journal_put_job(txn, &job->record);
+    engine_tell_news(job, txn);
     engine_tell(job, txn, ready ? "job.ready" : "job.stalled");
     waiting = xzalloc(sizeof(*waiting));
     *waiting = (struct ready){.engine = job->engine, .id = job->record.id};
@@ -162,10 +182,12 @@ void engine_look(struct job *job)
 }
 
 /* The act sent a look along with its commands: its view is the one to be judged. */
-static void engine_await(struct job *job, uint64_t look)
+static void engine_await(struct job *job)
 {
     engine_set_phase(job, PHASE_LOOKING);
-    job->looks_for = look;
+    job->looks_for = job->asked;
+    if (job->domain->view_number >= job->asked)
+        engine_glance(job);
 }
 
 void engine_away(struct job *job)
@@ -207,6 +229,8 @@ static void engine_recorded(void *arg, const struct error *err)
     struct job *job = arg;
 
     if (!err) {
+        for (unsigned i = 0; i < job->n_members && job_has(job->members[i], JOB_READY_SENT); i++)
+            engine_answer_ready(job->members[i]);
         engine_act(job);
         return;
     }
@@ -236,7 +260,9 @@ void job_begin(struct job *job)
 
 static void engine_enter(struct job *job)
 {
-    if (job_step(job)->flags & STEP_RECORD)
+    const struct step *step = job_step(job);
+
+    if ((step->flags & STEP_RECORD) && !(step->known && step->known(job)))
         engine_record(job);
     else
         engine_act(job);
@@ -299,7 +325,7 @@ void job_acted(struct job *job, const struct error *err)
         engine_glance(job);
     } else if ((job_step(job)->flags & STEP_VERIFY) && !job->believed) {
         if (job->asked)
-            engine_await(job, job->asked);
+            engine_await(job);
         else
             engine_look(job);
     } else {

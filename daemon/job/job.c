@@ -49,6 +49,7 @@ struct job *job_free(struct job *job)
     error_clear(&job->reply_error);
     error_clear(&job->no_freeze);
     free(job->members);
+    free(job->news);
     free(job);
     return NULL;
 }

@@ -44,9 +44,10 @@ struct job {
     unsigned step;
     enum job_phase phase;
     uint64_t looks_for;   /* in PHASE_LOOKING: the number of the view to be judged */
-    uint64_t asked;       /* the number of a look that the act sent along; 0: none */
+    uint64_t asked;       /* the number of a view that shows what the act did; 0: none */
     bool believed;        /* the act's replies left no doubt: it need not be verified */
     bool resumed;         /* looks before it acts: after a restart or a reconnect */
+    char *news;           /* body of a job.ready that goes with the next record; NULL: none */
     bool recovered;       /* was resumed at least once: tells the evidence */
     bool acted;           /* the step's act succeeded */
     bool committed;       /* a STEP_COMMITS step holds */

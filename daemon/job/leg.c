@@ -66,6 +66,13 @@ struct record_disk *leg_disk(const struct leg *leg)
     return disk_find(leg->job->domain, leg->top->disk);
 }
 
+const struct view_disk *leg_view_disk(const struct leg *leg)
+{
+    const struct record_disk *disk = leg_disk(leg);
+
+    return disk ? disk_in_view(leg->job->domain, disk) : NULL;
+}
+
 bool leg_pivoted(const struct leg *leg)
 {
     const struct record_disk *disk = leg_disk(leg);

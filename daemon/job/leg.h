@@ -29,6 +29,9 @@ bool leg_pivoted(const struct leg *leg);
 /* The record of the disk, NULL when the domain no longer has it. */
 struct record_disk *leg_disk(const struct leg *leg);
 
+/* The disk as the view has it, NULL when it is not there. */
+const struct view_disk *leg_view_disk(const struct leg *leg);
+
 /* Whether the layer belongs to the part of the chain that the pivot makes worthless. */
 bool leg_merges(const struct record_image *image);
 

@@ -137,9 +137,9 @@ static bool is_paused(const struct view *view)
     return view->status && strcmp(view->status, "paused") == 0;
 }
 
-enum seen pivot_release_probe(const struct job *job, const struct view *view)
+static bool pivot_holds_now(const struct job *job, const struct view *view)
 {
-    return job_has(job, JOB_HELD) && is_paused(view) ? NOT_YET : HOLDS;
+    return job_has(job, JOB_HELD) && is_paused(view);
 }
 
 static bool pivot_has_open_nodes(const struct job *job, const struct view *view)
@@ -155,10 +155,12 @@ static bool pivot_has_open_nodes(const struct job *job, const struct view *view)
     return false;
 }
 
-/* The jobs must be gone. Closing the merged layers is tried a few times: a node may be busy for a
- * moment, and one that somebody else uses stays open. */
+/* The vCPUs must run and the jobs be gone. Closing the merged layers is tried a few times: a node
+ * may be busy for a moment, and one that somebody else uses stays open. */
 enum seen pivot_tidy_probe(const struct job *job, const struct view *view)
 {
+    if (pivot_holds_now(job, view))
+        return NOT_YET;
     for (struct leg leg = leg_first(job); leg.job; leg = leg_next(job, &leg))
         if (leg_status(&leg, view) != VIEW_JOB_NONE)
             return NOT_YET;
@@ -203,21 +205,26 @@ void pivot_start_act(struct job *job)
     qmp_uncork(job_qmp(job));
 }
 
-static void pivot_released(void *arg, const struct error *err)
+static void pivot_note_released(struct job *job)
 {
-    struct job *job = arg;
-
     for (unsigned i = 0; i < job->n_members && job->held_since; i++)
         job->members[i]->record.paused_us = clock_monotonic() - job->held_since;
     job->held_since = 0;
     job->domain->switching = false;
+}
+
+static void pivot_released(void *arg, const struct error *err)
+{
+    struct job *job = arg;
+
+    pivot_note_released(job);
     job_reply(job, err);
 }
 
 /* Lets the vCPUs go too, where they were held for the sake of a raw base. */
 void pivot_start_undo(struct job *job)
 {
-    bool held = job_has(job, JOB_HELD) && is_paused(job->domain->view);
+    bool held = pivot_holds_now(job, job->domain->view);
 
     job_expect(job, leg_count(job) + held);
     qmp_cork(job_qmp(job));
@@ -251,6 +258,12 @@ static void pivot_hold(struct job *job)
         job->held_since = clock_monotonic();
     job->domain->switching = true;
     qmp_stop(job_qmp(job), job_reply, job);
+}
+
+/* That the pivot is wanted is in the record of the start, or of the command. */
+bool pivot_prepare_known(const struct job *job)
+{
+    return !pivot_holds_early(job);
 }
 
 void pivot_prepare_act(struct job *job)
@@ -294,11 +307,46 @@ void pivot_decide_note(struct job *job, struct journal_txn *txn)
     journal_put_domain(txn, &job->domain->record);
 }
 
+static void pivot_root_told(void *arg, const char *qom, const char *node, const struct error *err)
+{
+    struct job *job = arg;
+    struct view *view = job->domain->view;
+
+    for (unsigned i = 0; i < view->n_disks && !err; i++)
+        if (view->disks[i].qom && strcmp(view->disks[i].qom, qom) == 0)
+            xstrset(&view->disks[i].root, node);
+    job_reply(job, err);
+}
+
+static bool pivot_roots_can_be_told(const struct job *job)
+{
+    for (struct leg leg = leg_first(job); leg.job; leg = leg_next(job, &leg)) {
+        const struct view_disk *disk = leg_view_disk(&leg);
+
+        if (!disk || !disk->qom || disk->device)
+            return false;
+    }
+    return true;
+}
+
+/* The vCPUs wait for what it shows: only the disks of the job are asked for, where they can be. */
+static void pivot_ask_roots(struct job *job)
+{
+    if (!pivot_roots_can_be_told(job)) {
+        job->asked = domain_look_roots(job->domain);
+        return;
+    }
+    job->asked = job->domain->view_number;
+    for (struct leg leg = leg_first(job); leg.job; leg = leg_next(job, &leg))
+        qmp_query_root(job_qmp(job), leg_view_disk(&leg)->qom, pivot_root_told, job);
+}
+
 void pivot_switch_act(struct job *job)
 {
     bool hold = job_has(job, JOB_HELD) && !pivot_holds_early(job);
+    unsigned roots = pivot_roots_can_be_told(job) ? leg_count(job) : 0;
 
-    job_expect(job, leg_count(job) + hold);
+    job_expect(job, leg_count(job) + roots + hold);
     qmp_cork(job_qmp(job));
     if (hold)
         pivot_hold(job);
@@ -308,27 +356,13 @@ void pivot_switch_act(struct job *job)
         else
             job_reply(job, NULL);
     }
-    job->asked = domain_look_roots(job->domain); /* the vCPUs wait for what it shows */
+    pivot_ask_roots(job);
     qmp_uncork(job_qmp(job));
 }
 
 void pivot_reverse_note(struct job *job, struct journal_txn *txn)
 {
     journal_put_domain(txn, &job->domain->record);
-}
-
-bool pivot_release_skip(const struct job *job)
-{
-    return !job_has(job, JOB_HELD);
-}
-
-void pivot_release_act(struct job *job)
-{
-    job_expect(job, 1);
-    if (is_paused(job->domain->view))
-        qmp_cont(job_qmp(job), pivot_released, job);
-    else
-        pivot_released(job, NULL);
 }
 
 static unsigned pivot_count_merged(const struct job *job)
@@ -354,12 +388,19 @@ static void pivot_close_merged(struct job *job)
     }
 }
 
-/* Nodes that -drive made vanish with the job, those of -blockdev stay: one that is gone is fine. */
+/* The guest first. Nodes that -drive made vanish with the job, those of -blockdev stay: one that is
+ * gone is fine. */
 void pivot_tidy_act(struct job *job)
 {
-    job_expect(job, leg_count(job) + pivot_count_merged(job));
+    bool held = pivot_holds_now(job, job->domain->view);
+
+    job_expect(job, leg_count(job) + pivot_count_merged(job) + held);
     job->believed = pivot_remove_skip(job); /* what is removed is looked for in a fresh view */
     qmp_cork(job_qmp(job));
+    if (held)
+        qmp_cont(job_qmp(job), pivot_released, job);
+    else
+        pivot_note_released(job);
     for (struct leg leg = leg_first(job); leg.job; leg = leg_next(job, &leg))
         qmp_job_dismiss(job_qmp(job), leg.name, job_reply_lenient, job);
     pivot_close_merged(job);

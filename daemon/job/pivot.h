@@ -25,6 +25,7 @@ enum seen pivot_converge_probe(const struct job *job, const struct view *view);
 enum seen pivot_prepare_probe(const struct job *job, const struct view *view);
 void pivot_prepare_act(struct job *job);
 void pivot_prepare_note(struct job *job, struct journal_txn *txn);
+bool pivot_prepare_known(const struct job *job);
 
 enum seen pivot_decide_probe(const struct job *job, const struct view *view);
 void pivot_decide_note(struct job *job, struct journal_txn *txn);
@@ -37,10 +38,6 @@ bool pivot_is_reversed(const struct job *job);
 bool pivot_reverse_skip(const struct job *job);
 enum seen pivot_reverse_probe(const struct job *job, const struct view *view);
 void pivot_reverse_note(struct job *job, struct journal_txn *txn);
-
-enum seen pivot_release_probe(const struct job *job, const struct view *view);
-void pivot_release_act(struct job *job);
-bool pivot_release_skip(const struct job *job);
 
 enum seen pivot_tidy_probe(const struct job *job, const struct view *view);
 void pivot_tidy_act(struct job *job);

@@ -39,7 +39,8 @@ struct step {
     void (*act)(struct job *);  /* asks for the effect; harmless to repeat after NOT_YET */
     void (*undo)(struct job *); /* takes it back; harmless to repeat; NULL: nothing to take back */
     unsigned flags;
-    bool (*skip)(const struct job *);                 /* the step does not apply; NULL: it does */
+    bool (*skip)(const struct job *);  /* the step does not apply; NULL: it does */
+    bool (*known)(const struct job *); /* its record would say nothing new; NULL: it would */
     void (*note)(struct job *, struct journal_txn *); /* what its record holds beside the job */
     const char *does, *image; /* for the manual: what it does; the right image if QEMU dies now */
 };

@@ -80,6 +80,20 @@ sqlite3 *db_close(sqlite3 *db)
     return NULL;
 }
 
+void db_lay_out_log(sqlite3 *db, int64_t bytes)
+{
+    static const char zeros[64 * 1024];
+    sqlite3_file *log = NULL;
+    sqlite3_int64 size = 0;
+    int rc = sqlite3_file_control(db, "main", SQLITE_FCNTL_JOURNAL_POINTER, (void *)&log);
+
+    if (rc != SQLITE_OK || !log || !log->pMethods || log->pMethods->xFileSize(log, &size) != rc)
+        return;
+    for (; size < bytes && rc == SQLITE_OK; size += (int)sizeof(zeros))
+        rc = log->pMethods->xWrite(log, zeros, sizeof(zeros), size);
+    log->pMethods->xSync(log, SQLITE_SYNC_NORMAL);
+}
+
 static int db_damaged(const char *path, const char *what, struct error *err)
 {
     return error_set(err, SNAPVM_ERROR_INTERNAL,

@@ -23,6 +23,11 @@ int db_create(const char *path, struct error *err);
 int db_open(const char *path, enum db_mode mode, struct sqlite3 **ret_db, struct error *err);
 struct sqlite3 *db_close(struct sqlite3 *db);
 
+/* Fills the log up to this size with zeros, which end what is read from it: a commit that writes
+ * where the file has its blocks already has less to sync. Where there is no room the log grows as
+ * it is written. */
+void db_lay_out_log(struct sqlite3 *db, int64_t bytes);
+
 /* Looks through the whole file for damage (InternalError that says what to do about it). */
 int db_check(struct sqlite3 *db, struct error *err);
 

@@ -93,6 +93,7 @@ struct journal *journal_open(struct event_base *base, const struct journal_optio
     if (lock_take(options->dir, &journal->lock, err) < 0 || journal_open_db(journal, err) < 0 ||
         journal_read_counters(journal, err) < 0)
         return NULL;
+    db_lay_out_log(journal->db, options->log_bytes);
     journal->writer = writer_new(base, journal->db, journal_deliver, journal, err);
     if (!journal->writer)
         return NULL;

@@ -35,6 +35,7 @@ struct journal_options {
     struct crash *crash; /* boundaries "journal.before:NAME" and "journal.done:NAME"; may be NULL */
     struct worker *worker;                        /* where history is read */
     int64_t jobs_days, events, request_ids_hours; /* what is kept: see journal_prune */
+    int64_t log_bytes; /* laid out ahead in SQLite's log; 0: it grows as it is written */
 };
 
 /* Opens or makes DIR/snapvm.db (0600), migrates an older schema, refuses a newer one, checks it

@@ -68,6 +68,25 @@ static int process_stat(pid_t pid, char *ret_state, uint64_t *ret_start)
     return -1;
 }
 
+static bool same_file(const char *a, const char *b)
+{
+    struct stat st_a, st_b;
+
+    return stat(a, &st_a) == 0 && stat(b, &st_b) == 0 && st_a.st_dev == st_b.st_dev &&
+           st_a.st_ino == st_b.st_ino;
+}
+
+/* The same directory as root is not enough: in another mount namespace other file systems may lie
+ * below it. */
+static bool process_shares_root(const struct process *process)
+{
+    char root[PROCESS_PATH], mounts[PROCESS_PATH];
+
+    process_proc(process, "root", root);
+    process_proc(process, "ns/mnt", mounts);
+    return same_file(root, "/") && same_file(mounts, "/proc/self/ns/mnt");
+}
+
 int process_of_socket(int fd, struct process *ret_process, struct error *err)
 {
     struct ucred peer;
@@ -83,6 +102,7 @@ int process_of_socket(int fd, struct process *ret_process, struct error *err)
     if (process.pid && process_stat(process.pid, &state, &process.start) < 0)
         return error_set(err, SNAPVM_ERROR_QEMU_GONE,
                          "the process %ld behind the monitor has ended", (long)process.pid);
+    process.our_root = process.pid && process_shares_root(&process);
     *ret_process = process;
     return 0;
 }
@@ -174,30 +194,12 @@ char *process_absolute(const struct process *process, const char *name)
     return xasprintf("%s/%s", strcmp(directory, "/") == 0 ? "" : directory, name);
 }
 
-static bool same_file(const char *a, const char *b)
-{
-    struct stat st_a, st_b;
-
-    return stat(a, &st_a) == 0 && stat(b, &st_b) == 0 && st_a.st_dev == st_b.st_dev &&
-           st_a.st_ino == st_b.st_ino;
-}
-
-/* The same directory as root is not enough: in another mount namespace other file systems may lie
- * below it. */
-static bool process_shares_root(const struct process *process)
-{
-    char root[PROCESS_PATH], mounts[PROCESS_PATH];
-
-    process_proc(process, "root", root);
-    process_proc(process, "ns/mnt", mounts);
-    return same_file(root, "/") && same_file(mounts, "/proc/self/ns/mnt");
-}
-
 char *process_reach(const struct process *process, const char *path)
 {
     char root[PROCESS_PATH];
 
-    if (path[0] != '/' || !process_alive(process) || process_shares_root(process))
+    if (path[0] != '/' || process->our_root || !process_alive(process) ||
+        process_shares_root(process))
         return xstrdup(path);
     process_proc(process, "root", root);
     return access(root, X_OK) == 0 ? xasprintf("%s%s", root, path) : xstrdup(path);

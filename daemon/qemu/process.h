@@ -16,9 +16,11 @@ struct process {
     pid_t pid;                     /* 0: none */
     uint64_t start;                /* clock ticks since boot, /proc/PID/stat field 22 */
     char boot_id[PROCESS_BOOT_ID]; /* /proc/sys/kernel/random/boot_id */
+    bool our_root;                 /* its paths were seen to be ours; false: not looked at */
 };
 
-/* The process at the other end of a connected Unix socket (SO_PEERCRED). Error: QemuGone. */
+/* The process at the other end of a connected Unix socket (SO_PEERCRED). A QEMU that has come so
+ * far changes its root no more. Error: QemuGone. */
 int process_of_socket(int fd, struct process *ret_process, struct error *err);
 
 bool process_same(const struct process *a, const struct process *b);

@@ -56,19 +56,17 @@ static json_object *with_text(const char *name, const char *text)
  * run state comes last: every STOP and RESUME that arrived before the whole view is older. */
 enum part { JOBS, BLOCK_JOBS, BLOCK, BLOCKSTATS, NODES, CHARDEVS, STATUS, N_PARTS };
 
-static const enum part parts_of_view[] = {JOBS,  BLOCK_JOBS, BLOCK, BLOCKSTATS,
-                                          NODES, CHARDEVS,   STATUS};
-static const enum part parts_of_jobs[] = {JOBS, BLOCK_JOBS, STATUS};
-static const enum part parts_of_roots[] = {JOBS, BLOCK_JOBS, BLOCK, STATUS};
-
-static const char *const part_commands[N_PARTS] = {
-    [JOBS] = "query-jobs",
-    [BLOCK_JOBS] = "query-block-jobs",
-    [BLOCK] = "query-block",
-    [BLOCKSTATS] = "query-blockstats",
-    [NODES] = "query-named-block-nodes",
-    [CHARDEVS] = "query-chardev",
-    [STATUS] = "query-status",
+static const struct {
+    const char *command;
+    unsigned looks; /* those that it belongs to */
+} parts[N_PARTS] = {
+    [JOBS] = {"query-jobs", LOOK_JOBS | LOOK_ALL},
+    [BLOCK_JOBS] = {"query-block-jobs", LOOK_JOBS | LOOK_ALL},
+    [BLOCK] = {"query-block", LOOK_ROOTS | LOOK_ALL},
+    [BLOCKSTATS] = {"query-blockstats", LOOK_ALL},
+    [NODES] = {"query-named-block-nodes", LOOK_ALL},
+    [CHARDEVS] = {"query-chardev", LOOK_ALL},
+    [STATUS] = {"query-status", LOOK_JOBS | LOOK_ALL},
 };
 
 struct burst {
@@ -144,44 +142,67 @@ static json_object *part_arguments(unsigned part)
     return arguments;
 }
 
-static void qmp_query_burst(struct qmp *qmp, const enum part *parts, unsigned n_parts,
-                            qmp_view_fn fn, void *arg)
+void qmp_query_view(struct qmp *qmp, unsigned looks, qmp_view_fn fn, void *arg)
 {
     struct burst *burst = xzalloc(sizeof(*burst));
 
     burst->fn = fn;
     burst->arg = arg;
-    burst->waiting = n_parts;
     qmp_cork(qmp);
-    for (unsigned i = 0; i < n_parts; i++) {
-        struct burst_part *part = &burst->parts[parts[i]];
-
-        part->burst = burst;
+    for (unsigned i = 0; i < N_PARTS; i++) {
+        if (!(parts[i].looks & looks))
+            continue;
+        burst->waiting++;
+        burst->parts[i].burst = burst;
         qmp_send(qmp, &(struct qmp_request){
-                          .command = part_commands[parts[i]],
-                          .arguments = part_arguments(parts[i]),
+                          .command = parts[i].command,
+                          .arguments = part_arguments(i),
                           .fn = burst_replied,
                           .drop = burst_dropped,
-                          .arg = part,
+                          .arg = &burst->parts[i],
                       });
     }
     qmp_uncork(qmp);
 }
 
-void qmp_query_view(struct qmp *qmp, qmp_view_fn fn, void *arg)
+struct root_query {
+    qmp_root_fn fn;
+    void *arg;
+    char *qom;
+};
+
+static void root_query_free(void *arg)
 {
-    qmp_query_burst(qmp, parts_of_view, N_PARTS, fn, arg);
+    struct root_query *query = arg;
+
+    free(query->qom);
+    free(query);
 }
 
-void qmp_query_jobs(struct qmp *qmp, qmp_view_fn fn, void *arg)
+static void root_replied(void *arg, json_object *result, const struct error *err)
 {
-    qmp_query_burst(qmp, parts_of_jobs, sizeof(parts_of_jobs) / sizeof(parts_of_jobs[0]), fn, arg);
+    struct root_query *query = arg;
+
+    query->fn(query->arg, query->qom,
+              json_object_is_type(result, json_type_string) ? json_object_get_string(result) : NULL,
+              err);
+    root_query_free(query);
 }
 
-void qmp_query_roots(struct qmp *qmp, qmp_view_fn fn, void *arg)
+void qmp_query_root(struct qmp *qmp, const char *qom, qmp_root_fn fn, void *arg)
 {
-    qmp_query_burst(qmp, parts_of_roots, sizeof(parts_of_roots) / sizeof(parts_of_roots[0]), fn,
-                    arg);
+    json_object *arguments = with_text("path", qom);
+    struct root_query *query = xzalloc(sizeof(*query));
+
+    json_add_string(arguments, "property", "drive");
+    *query = (struct root_query){.fn = fn, .arg = arg, .qom = xstrdup(qom)};
+    qmp_send(qmp, &(struct qmp_request){
+                      .command = "qom-get",
+                      .arguments = arguments,
+                      .fn = root_replied,
+                      .drop = root_query_free,
+                      .arg = query,
+                  });
 }
 
 struct status_query {

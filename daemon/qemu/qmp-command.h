@@ -13,18 +13,23 @@ struct view;
 
 typedef void (*qmp_done_fn)(void *arg, const struct error *err);
 typedef void (*qmp_view_fn)(void *arg, struct view *view, const struct error *err);
+typedef void (*qmp_root_fn)(void *arg, const char *qom, const char *node, const struct error *err);
 typedef void (*qmp_status_fn)(void *arg, const char *status, bool running, const struct error *err);
 
-/* Everything that a view holds, in one burst (query-status, query-block, query-blockstats,
- * query-named-block-nodes flat, query-jobs, query-block-jobs, query-chardev). A command that this
- * QEMU lacks leaves its part empty. The view is handed over to the callback. */
-void qmp_query_view(struct qmp *qmp, qmp_view_fn fn, void *arg);
+/* Parts of a view, as bits: what a look asks for. */
+enum look {
+    LOOK_JOBS = 1 << 0,  /* jobs and run state: query-jobs, query-block-jobs, query-status */
+    LOOK_ROOTS = 1 << 1, /* the disks and their roots, by query-block: what a switch did */
+    LOOK_ALL = 1 << 2,   /* these, and query-blockstats, query-named-block-nodes, query-chardev */
+};
 
-/* Only query-jobs, query-block-jobs and query-status into a view without nodes: for progress. */
-void qmp_query_jobs(struct qmp *qmp, qmp_view_fn fn, void *arg);
+/* Asks for these parts in one burst. A command that this QEMU lacks leaves its part empty. The view
+ * is handed over to the callback. */
+void qmp_query_view(struct qmp *qmp, unsigned looks, qmp_view_fn fn, void *arg);
 
-/* The same with the disks and their roots, by query-block: enough to see what a switch did. */
-void qmp_query_roots(struct qmp *qmp, qmp_view_fn fn, void *arg);
+/* The node at the root of the device with that name in QEMU, one that was attached without a
+ * -drive (qom-get of its "drive"): unlike query-block it costs the same with any chain. */
+void qmp_query_root(struct qmp *qmp, const char *qom, qmp_root_fn fn, void *arg);
 
 void qmp_query_status(struct qmp *qmp, qmp_status_fn fn, void *arg);
 

@@ -173,6 +173,9 @@ class Machine:
     def do_query_named_block_nodes(self, arguments):
         return fakeshow.query_named_block_nodes(self.graph, arguments.get("flat", False))
 
+    def do_qom_get(self, arguments):
+        return fakeshow.device_drive(self.graph, arguments["path"], arguments["property"])
+
     def do_x_debug_query_block_graph(self, _):
         return fakeshow.query_block_graph(self.graph, self.jobs.values())
 

@@ -15,6 +15,7 @@ COMMANDS = {
     "query-jobs": "",
     "query-block-jobs": "",
     "query-chardev": "",
+    "qom-get": "path property",
     "query-commands": "",
     "query-qmp-schema": "",
     "x-debug-query-block-graph": "",

@@ -3,6 +3,8 @@ x-debug-query-block-graph."""
 
 import os
 
+from fakegraph import QmpError
+
 STATS = {"rd_bytes": 0, "wr_bytes": 0, "rd_operations": 0, "wr_operations": 0,
          "flush_operations": 0, "wr_highest_offset": 0, "timed_stats": [],
          "account_invalid": True, "account_failed": True}
@@ -77,6 +79,16 @@ def query_block(graph):
             entry["inserted"] = node_info(graph, root, nested=True)
         answer.append(entry)
     return answer
+
+
+def device_drive(graph, path, name):
+    """qom-get of a disk's "drive": the id of its -drive, else its root, hidden filters too."""
+    backend = next((b for b in graph.backends if b.qdev == path), None)
+    if backend is None:
+        raise QmpError(f"Device '{path}' not found", "DeviceNotFound")
+    if name != "drive":
+        raise QmpError(f"Property 'device.{name}' not found")
+    return backend.device or backend.root or ""
 
 
 def _stats(graph, name):

@@ -196,7 +196,7 @@ START_TEST(view_in_one_burst)
     struct peer peer;
 
     peer_up(&peer, 10000, NULL);
-    qmp_query_view(peer.qmp, view_fn, &seen);
+    qmp_query_view(peer.qmp, LOOK_ALL, view_fn, &seen);
     for (size_t i = 0; i < sizeof(burst) / sizeof(burst[0]); i++)
         ck_assert_str_eq(peer_line(&peer), burst[i]);
     say_return(&peer, 2, "[{\"id\":\"j\",\"status\":\"running\"}]");
@@ -225,7 +225,7 @@ START_TEST(parts_fail)
     struct peer peer;
 
     peer_up(&peer, 10000, NULL);
-    qmp_query_jobs(peer.qmp, view_fn, &seen);
+    qmp_query_view(peer.qmp, LOOK_JOBS, view_fn, &seen);
     say_return(&peer, 2, "[{\"id\":\"j\",\"status\":\"ready\"}]");
     say_error(&peer, 3, "CommandNotFound");
     say_error(&peer, 4, "CommandNotFound");
@@ -235,7 +235,7 @@ START_TEST(parts_fail)
     seen_deinit(&seen);
 
     seen = (struct seen){0};
-    qmp_query_jobs(peer.qmp, view_fn, &seen);
+    qmp_query_view(peer.qmp, LOOK_JOBS, view_fn, &seen);
     say_error(&peer, 5, "GenericError");
     say_error(&peer, 6, "DeviceNotFound");
     say_return(&peer, 7, "{}");
@@ -254,7 +254,7 @@ START_TEST(burst_cut_off)
     struct peer peer;
 
     peer_up(&peer, 10000, NULL);
-    qmp_query_view(peer.qmp, view_fn, &seen);
+    qmp_query_view(peer.qmp, LOOK_ALL, view_fn, &seen);
     say_return(&peer, 2, "{}");
     if (_i == 0)
         peer_settle(&peer);

@@ -124,7 +124,7 @@ static void answer_ok(struct live *live)
 
 static void look(struct live *live)
 {
-    qmp_query_view(live->qmp, on_view, live);
+    qmp_query_view(live->qmp, LOOK_ALL, on_view, live);
     answer_ok(live);
 }
 
@@ -376,7 +376,7 @@ static void test_pivot(struct live *live)
     qmp_job_complete(live->qmp, commit.job, on_done, live);
     answer_ok(live);
     until_job(live, VIEW_JOB_PENDING);
-    qmp_query_jobs(live->qmp, on_view, live);
+    qmp_query_view(live->qmp, LOOK_JOBS, on_view, live);
     answer_ok(live);
     REQUIRE(view_job_status(live->view, commit.job) == VIEW_JOB_PENDING);
     REQUIRE(!live->view->nodes && live->view->status);
