@@ -11,9 +11,16 @@
 /* Set by schema.sql: tells a journal from any other database. */
 #define APPLICATION_ID 0x736e766d
 
+/* 2: what a lease's freeze counted, to hold its thaw against. */
+static const char *const steps[] = {
+    "ALTER TABLE freeze_debt ADD COLUMN count INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE freeze_debt ADD COLUMN listed INTEGER NOT NULL DEFAULT 0",
+};
+
 static const struct migrate_plan plan_current = {
-    .version = 1,
+    .version = 1 + sizeof(steps) / sizeof(steps[0]),
     .schema = schema_sql,
+    .steps = steps,
 };
 
 const struct migrate_plan *migrate_plan_current(void)

@@ -116,6 +116,8 @@ struct record_debt {
     struct process qemu;
     int64_t since, deadline; /* microseconds since 1970 */
     int64_t job;             /* 0: a lease of a client */
+    int64_t count; /* of a lease: file systems that it holds; 0: its freeze is not confirmed */
+    bool listed;   /* these are some that the client listed, not all */
 };
 
 /* A remembered request: what was asked, and its answer once there is one. */

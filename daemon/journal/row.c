@@ -209,6 +209,8 @@ int row_debt(struct row *row, struct record_debt *debt)
     debt->since = row_int(row);
     debt->deadline = row_int(row);
     debt->job = row_int(row);
+    debt->count = row_int(row);
+    debt->listed = row_int(row);
     return SQLITE_OK;
 }
 

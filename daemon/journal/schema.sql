@@ -1,4 +1,4 @@
--- The journal's schema, version 1: what a new database is made from. A change here is a new
+-- The journal's schema, version 2: what a new database is made from. A change here is a new
 -- version, and needs a step in migrate.c that brings the version before to the same tables.
 --
 -- Words (kinds, states, results) are texts as in the contract; times are microseconds since 1970;
@@ -154,7 +154,11 @@ CREATE TABLE freeze_debt (
     since INTEGER NOT NULL,
     deadline INTEGER NOT NULL,
     -- 0: a client's lease.
-    job INTEGER NOT NULL
+    job INTEGER NOT NULL,
+    -- Of a lease: the file systems that it holds frozen; 0: the freeze is not confirmed.
+    count INTEGER NOT NULL DEFAULT 0,
+    -- 1: these are some that the client listed, not all.
+    listed INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
 
 -- Requests that were answered, or will be by their job: sent again they do nothing twice.

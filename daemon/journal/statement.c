@@ -27,7 +27,7 @@
 #define IMAGE_FIELDS "disk, role, file, format, node, virtual_size, dev, ino, made, state"
 #define SNAPSHOT_FIELDS "parent, description, state, memory, quiesced, quiesce_error, created"
 #define SNAPSHOT_DISK_FIELDS "disk, mode, file, format, backing"
-#define DEBT_FIELDS QEMU_FIELDS ", since, deadline, job"
+#define DEBT_FIELDS QEMU_FIELDS ", since, deadline, job, count, listed"
 #define REQUEST_FIELDS "method, params, job, result, time"
 #define EVENT_FIELDS "time, kind, domain, body"
 
@@ -68,7 +68,7 @@ static const char *const texts[STATEMENT_END] = {
         "DELETE FROM snapshot_disk WHERE domain = ?1 AND snapshot = ?2 AND position >= ?3",
 
     [STATEMENT_PUT_DEBT] =
-        PUT("freeze_debt", "domain", "?1", DEBT_FIELDS, "?2, ?3, ?4, ?5, ?6, ?7"),
+        PUT("freeze_debt", "domain", "?1", DEBT_FIELDS, "?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9"),
     [STATEMENT_DROP_DEBT] = "DELETE FROM freeze_debt WHERE domain = ?1",
     [STATEMENT_PUT_REQUEST] = PUT("request", "id", "?1", REQUEST_FIELDS, "?2, ?3, ?4, ?5, ?6"),
     [STATEMENT_ADD_EVENT] = "INSERT INTO event (" EVENT_FIELDS ") VALUES (?1, ?2, ?3, ?4)",

@@ -212,6 +212,8 @@ void journal_put_debt(struct journal_txn *txn, const struct record_debt *debt)
     script_int(script, debt->since);
     script_int(script, debt->deadline);
     script_int(script, debt->job);
+    script_int(script, debt->count);
+    script_int(script, debt->listed);
 }
 
 void journal_drop_debt(struct journal_txn *txn, const char *domain)

@@ -178,6 +178,8 @@ char *text_of_debt(const struct record_debt *debt)
     put_int(&out, "since", debt->since);
     put_int(&out, "deadline", debt->deadline);
     put_int(&out, "job", debt->job);
+    put_int(&out, "count", debt->count);
+    put_int(&out, "listed", debt->listed);
     return output_end(&out);
 }
 
@@ -324,7 +326,9 @@ struct record_debt make_debt(const char *domain, const char *seed)
                                 .qemu = make_process(seed),
                                 .since = 21,
                                 .deadline = INT64_MAX,
-                                .job = 22};
+                                .job = 22,
+                                .count = 23,
+                                .listed = true};
 }
 
 struct record_request make_request(const char *id, const char *seed)

@@ -224,7 +224,7 @@ START_TEST(newer_schema_is_refused)
     fixture_close(&f);
     run_sql(&f, "PRAGMA user_version = 99");
     check_refused(&f, SNAPVM_ERROR_INTERNAL, "schema 99");
-    run_sql(&f, "PRAGMA user_version = 1");
+    run_sql(&f, "PRAGMA user_version = 2");
     fixture_open(&f);
     fixture_deinit(&f);
 }
