@@ -70,6 +70,7 @@ static int daemon_reload(void *arg, struct error *err)
     log_set_level(daemon->conf.log_level);
     daemon->engine->options.agent_timeout_ms = (unsigned)fresh.agent_timeout_ms;
     daemon->engine->options.freeze_timeout_ms = (unsigned)fresh.freeze_timeout_ms;
+    daemon->engine->options.lease_max_ms = (unsigned)fresh.lease_max_ms;
     daemon->domains->options.greeting_timeout_ms = (unsigned)fresh.greeting_timeout_ms;
     daemon->domains->options.command_timeout_ms = (unsigned)fresh.command_timeout_ms;
     log_info("the configuration was read again");
@@ -167,6 +168,7 @@ static void daemon_make_model(struct daemon *daemon)
     struct engine_options engine = {
         .agent_timeout_ms = (unsigned)conf->agent_timeout_ms,
         .freeze_timeout_ms = (unsigned)conf->freeze_timeout_ms,
+        .lease_max_ms = (unsigned)conf->lease_max_ms,
     };
     struct engine_hooks hooks = {wire_job_text, daemon_progress, daemon};
 

@@ -173,9 +173,10 @@ static int undefine_check(const struct domain *domain, bool forget, struct error
                   (long long)job->record.id, domain->record.name);
         return error_number(err, "job", job->record.id);
     }
-    if (domain->debt && !domain->gone) {
+    if ((domain->debt || domain->freezing) && !domain->gone) {
         error_set(err, SNAPVM_ERROR_INVALID_STATE,
-                  "domain %s is owed a thaw; it is collected as soon as its agent answers",
+                  "domain %s is frozen, or owed a thaw that is collected as soon as its agent "
+                  "answers; guest.thaw ends a lease",
                   domain->record.name);
         return error_text(err, "state", domain_freeze_name(domain));
     }

@@ -1,14 +1,25 @@
 /* guest.*: the guest's agent and its file systems. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "api/answer.h"
 #include "api/call.h"
 #include "api/context.h"
 #include "api/handlers.h"
+#include "api/request.h"
 #include "base/memory.h"
+#include "conf/conf.h"
 #include "domain/domains.h"
+#include "job/debt.h"
 #include "job/engine.h"
+#include "job/lease.h"
+#include "journal/journal.h"
+#include "proto/snapvm-errors.h"
 #include "qemu/agent.h"
+
+#define LEASE_MS 30000
+
+/* --- guest.status --- */
 
 /* A status on its way: what the agent is, then what it has mounted. */
 struct asking {
@@ -66,9 +77,14 @@ static void status_freeze(void *arg, const struct agent_reply *reply, const stru
     struct asking *asking = arg;
     struct domain *domain = domains_find(call_context(asking->call)->domains, asking->domain);
 
-    /* A debt is ours to tell of; otherwise what the agent says of itself is all there is. */
-    if (domain && !domain->debt)
+    if (!domain)
+        return;
+    /* A debt is ours to tell of; otherwise what the agent says of itself is all there is. Where it
+     * denies a lease, somebody thawed, or the agent was started anew and forgot. */
+    if (!domain->debt)
         domain->freeze = err ? FREEZE_UNKNOWN : reply->frozen ? FREEZE_FROZEN : FREEZE_THAWED;
+    else if (!err && debt_is_lease(domain))
+        domain->freeze = reply->frozen ? FREEZE_FROZEN : FREEZE_UNKNOWN;
 }
 
 void guest_status_handle(struct call *call)
@@ -93,4 +109,187 @@ void guest_status_handle(struct call *call)
     agent_call(domain->agent, AGENT_STATUS, NULL, 0, timeout_ms, status_freeze, asking);
     agent_call(domain->agent, AGENT_FSINFO, NULL, 0, timeout_ms, status_fs, asking);
     agent_uncork(domain->agent);
+}
+
+/* --- guest.freeze --- */
+
+static int64_t freeze_lease_ms(struct call *call)
+{
+    int64_t lease_ms = json_int(call_params(call), "lease_ms", LEASE_MS);
+    int64_t most = call_context(call)->conf->lease_max_ms;
+
+    return lease_ms < most ? lease_ms : most;
+}
+
+static json_object *freeze_result(struct call *call, int64_t count)
+{
+    json_object *result = json_object_new_object();
+
+    json_add_int(result, "count", count);
+    json_add_int(result, "lease_ms", freeze_lease_ms(call));
+    return result;
+}
+
+static void freeze_note(void *arg, int64_t count, struct journal_txn *txn)
+{
+    _cleanup_json_ json_object *result = freeze_result(arg, count);
+
+    request_note_result(txn, arg, json_text(result));
+}
+
+static void freeze_done(void *arg, int64_t count, const struct error *err)
+{
+    struct call *call = arg;
+
+    if (err)
+        call_error(call, err);
+    else
+        call_result(call, freeze_result(call, count));
+}
+
+static int freeze_bad(struct error *err, const char *param, const char *sentence)
+{
+    error_set(err, SNAPVM_ERROR_INVALID_PARAMS, "%s", sentence);
+    return error_text(err, "param", param);
+}
+
+static int freeze_check(struct call *call, struct error *err)
+{
+    json_object *list = json_array(call_params(call), "mountpoints");
+
+    if (freeze_lease_ms(call) < 1)
+        return freeze_bad(err, "lease_ms", "a lease lasts one millisecond at least");
+    if (list && json_object_array_length(list) == 0)
+        return freeze_bad(err, "mountpoints",
+                          "mountpoints is empty: leave it out to freeze all file systems");
+    return 0;
+}
+
+static void freeze_begin(struct call *call, struct domain *domain)
+{
+    json_object *list = json_array(call_params(call), "mountpoints");
+    size_t n = list ? json_object_array_length(list) : 0;
+    _cleanup_free_ const char **mountpoints = list ? xrealloc(NULL, n, sizeof(*mountpoints)) : NULL;
+    _cleanup_error_ struct error err = {0};
+
+    for (size_t i = 0; i < n; i++)
+        mountpoints[i] = json_object_get_string(json_object_array_get_idx(list, i));
+    if (freeze_check(call, &err) < 0 ||
+        lease_begin(call_context(call)->engine, domain, mountpoints, (unsigned)n,
+                    freeze_lease_ms(call), freeze_note, freeze_done, call, &err) < 0)
+        call_error(call, &err);
+}
+
+void guest_freeze_handle(struct call *call)
+{
+    struct domain *domain;
+    int64_t job;
+
+    if (request_begin(call, &job) != REQUEST_NEW)
+        return;
+    domain = answer_need_domain(call);
+    if (domain)
+        freeze_begin(call, domain);
+}
+
+/* --- guest.thaw --- */
+
+struct thawing {
+    struct call *call;
+    char *domain;
+    json_object *result;
+};
+
+static void thaw_answer(void *arg, const struct error *err)
+{
+    struct thawing *thawing = arg;
+
+    if (err)
+        call_error(thawing->call, err);
+    else
+        call_result(thawing->call, json_object_get(thawing->result));
+    json_object_put(thawing->result);
+    free(thawing->domain);
+    free(thawing);
+}
+
+/* The debt was struck out by a commit before this one. */
+static void thaw_record(struct thawing *thawing, int64_t count)
+{
+    struct journal_txn *txn = journal_begin(call_context(thawing->call)->journal);
+
+    thawing->result = json_object_new_object();
+    json_add_int(thawing->result, "count", count);
+    request_note_result(txn, thawing->call, json_text(thawing->result));
+    journal_commit(txn, "thaw", thaw_answer, thawing);
+}
+
+/* Told as long as the debt stands: where QEMU has ended, nothing is frozen any more. */
+static void thaw_collected(void *arg, bool confirmed, int64_t count)
+{
+    struct thawing *thawing = arg;
+    const struct domain *domain =
+        domains_find(call_context(thawing->call)->domains, thawing->domain);
+    _cleanup_error_ struct error err = {0};
+    const char *reason = "no answer";
+
+    if (confirmed || !domain || !domain->debt) {
+        thaw_record(thawing, confirmed ? count : 0);
+        return;
+    }
+    if (!domain_is_running(domain))
+        reason = "the guest does not run";
+    error_set(&err, SNAPVM_ERROR_AGENT_UNAVAILABLE,
+              "the thaw of domain %s cannot be confirmed yet (%s); it is tried on until it is",
+              domain->record.name, reason);
+    error_text(&err, "reason", reason);
+    thaw_answer(thawing, &err);
+}
+
+/* The job that freezes for its own sake, and thaws by itself: NULL when none does. */
+static const struct job *thaw_job(struct call *call, const struct domain *domain)
+{
+    return domain->debt ? engine_find(call_context(call)->engine, domain->debt->job) : NULL;
+}
+
+static int thaw_check(struct call *call, const struct domain *domain, struct error *err)
+{
+    const struct job *job = thaw_job(call, domain);
+
+    if (job) {
+        error_set(err, SNAPVM_ERROR_BUSY,
+                  "job %lld has domain %s frozen for its snapshot, and thaws it by itself",
+                  (long long)job->record.id, domain->record.name);
+        return error_number(err, "job", job->record.id);
+    }
+    if (!domain->freezing)
+        return 0;
+    error_set(err, SNAPVM_ERROR_INVALID_STATE,
+              "the freeze of domain %s is on its way; wait for its answer", domain->record.name);
+    return error_text(err, "state", "freezing");
+}
+
+void guest_thaw_handle(struct call *call)
+{
+    _cleanup_error_ struct error err = {0};
+    struct thawing *thawing;
+    struct domain *domain;
+    int64_t job;
+
+    if (request_begin(call, &job) != REQUEST_NEW)
+        return;
+    domain = answer_need_domain(call);
+    if (!domain)
+        return;
+    if (thaw_check(call, domain, &err) < 0) {
+        call_error(call, &err);
+        return;
+    }
+    thawing = xzalloc(sizeof(*thawing));
+    thawing->call = call;
+    thawing->domain = xstrdup(domain->record.name);
+    if (domain->debt)
+        debt_collect(call_context(call)->engine, domain, thaw_collected, thawing);
+    else
+        thaw_record(thawing, 0);
 }

@@ -35,6 +35,8 @@ void job_pause_handle(struct call *call);
 void job_resume_handle(struct call *call);
 void job_forget_handle(struct call *call);
 
+void guest_freeze_handle(struct call *call);
+void guest_thaw_handle(struct call *call);
 void guest_status_handle(struct call *call);
 
 void event_subscribe_handle(struct call *call);

@@ -264,8 +264,8 @@ static const struct method methods[] = {
     METHOD("job.forget", OPERATOR, ALTERS, .params = job, .handler = job_forget_handle,
            .either = JOB_EITHER),
 
-    METHOD("guest.freeze", OPERATOR, ALTERS, .params = freeze),
-    METHOD("guest.thaw", OPERATOR, ALTERS, .params = domain),
+    METHOD("guest.freeze", OPERATOR, ALTERS, .params = freeze, .handler = guest_freeze_handle),
+    METHOD("guest.thaw", OPERATOR, ALTERS, .params = domain, .handler = guest_thaw_handle),
     METHOD("guest.status", READER, READS, .params = domain, .handler = guest_status_handle),
 
     METHOD("event.subscribe", READER, READS, .params = subscribe,

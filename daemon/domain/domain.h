@@ -19,6 +19,7 @@ struct domain_link;
 struct domains;
 struct job;
 struct journal_txn;
+struct lease;
 struct qmp;
 struct view;
 
@@ -52,6 +53,7 @@ struct domain {
     enum domain_freeze freeze;
     struct record_debt *debt;    /* NULL: none; owned */
     struct debt_run *collecting; /* how the debt is being collected: job/debt.h */
+    struct lease *freezing;      /* a client's freeze on its way: job/lease.h; NULL: none */
     struct job_list jobs;        /* that have not ended, oldest first */
     struct snapshot_list snapshots;
 };

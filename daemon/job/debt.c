@@ -1,5 +1,6 @@
 #include "job/debt.h"
 
+#include <assert.h>
 #include <event2/event.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +11,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "domain/domains.h"
+#include "domain/snapshot.h"
 #include "job/engine.h"
 #include "journal/journal.h"
 #include "qemu/agent.h"
@@ -31,7 +33,8 @@ struct debt_run {
     struct engine *engine;
     struct domain *domain;
     STAILQ_HEAD(, creditor) creditors;
-    struct event *timer;
+    struct event *timer; /* the next attempt, or the end of a lease */
+    bool due;            /* a thaw was asked for, or the lease has ended */
     unsigned retry_ms;
     unsigned outstanding; /* answers of the present attempt */
     bool refused;         /* the agent said no to the freeze: an error of the thaw means nothing */
@@ -42,10 +45,16 @@ struct debt_run {
 };
 
 static void debt_try(struct debt_run *run);
+static void debt_owed(struct debt_run *run);
 
-static void debt_retry(evutil_socket_t fd _unused_, short what _unused_, void *arg)
+static void debt_timer(evutil_socket_t fd _unused_, short what _unused_, void *arg)
 {
-    debt_try(arg);
+    struct debt_run *run = arg;
+
+    run->due = true;
+    debt_try(run);
+    if (run->domain->debt && !run->outstanding)
+        debt_owed(run); /* nobody is there to be asked */
 }
 
 static struct debt_run *debt_run_of(struct engine *engine, struct domain *domain)
@@ -58,7 +67,7 @@ static struct debt_run *debt_run_of(struct engine *engine, struct domain *domain
     run->engine = engine;
     run->domain = domain;
     run->retry_ms = RETRY_FIRST_MS;
-    run->timer = event_new(domain->owner->base, -1, 0, debt_retry, run);
+    run->timer = event_new(domain->owner->base, -1, 0, debt_timer, run);
     STAILQ_INIT(&run->creditors);
     return run;
 }
@@ -67,6 +76,7 @@ void debt_incur(struct domain *domain, int64_t job, int64_t deadline, struct jou
 {
     struct record_debt *debt = xzalloc(sizeof(*debt));
 
+    assert(!domain->debt);
     debt->domain = xstrdup(domain->record.name);
     debt->qemu = domain->record.qemu;
     debt->since = clock_now();
@@ -74,15 +84,50 @@ void debt_incur(struct domain *domain, int64_t job, int64_t deadline, struct jou
     debt->job = job;
     domain->debt = debt;
     if (domain->collecting)
-        domain->collecting->refused = false;
+        domain->collecting->refused = domain->collecting->due = false;
     journal_put_debt(txn, debt);
 }
 
-void debt_load(struct domain *domain, struct record_debt *debt)
+/* The timer counts from now on, whatever becomes of the calendar; the deadline is for a daemon that
+ * is started anew. */
+static void debt_await(struct engine *engine, struct domain *domain, int64_t ms)
 {
+    struct timeval delay = clock_timeval_ms(ms);
+
+    event_add(debt_run_of(engine, domain)->timer, &delay);
+    domain->freeze = FREEZE_FROZEN;
+}
+
+void debt_grant(struct engine *engine, struct domain *domain, int64_t count, int64_t lease_ms,
+                struct journal_txn *txn)
+{
+    domain->debt->count = count;
+    domain->debt->deadline = clock_now() + lease_ms * 1000;
+    journal_put_debt(txn, domain->debt);
+    debt_await(engine, domain, lease_ms);
+}
+
+bool debt_is_lease(const struct domain *domain)
+{
+    const struct record_debt *debt = domain->debt;
+
+    return debt && debt->job == 0 && debt->count > 0 && domain_runs_in(domain, &debt->qemu) &&
+           !(domain->collecting && domain->collecting->due);
+}
+
+void debt_load(struct engine *engine, struct domain *domain, struct record_debt *debt)
+{
+    int64_t left_ms = (debt->deadline - clock_now()) / 1000;
+
     domain->debt = xmemdup(debt, sizeof(*debt));
     memset(debt, 0, sizeof(*debt));
     domain->freeze = FREEZE_THAW_OWED;
+    if (left_ms > engine->options.lease_max_ms)
+        left_ms = engine->options.lease_max_ms; /* the calendar was set back */
+    if (debt_is_lease(domain) && left_ms > 0)
+        debt_await(engine, domain, left_ms);
+    else
+        debt_run_of(engine, domain)->due = true;
 }
 
 void debt_strike(struct domain *domain, struct journal_txn *txn)
@@ -139,9 +184,39 @@ static void creditor_timeout(evutil_socket_t fd _unused_, short what _unused_, v
     creditor_answer(creditor, false, 0);
 }
 
-/* The guest is thawed (confirmed), or its QEMU is gone. Who asked strikes a confirmed debt out in a
- * commit of its own; otherwise it is struck out here. */
-static void debt_settled(struct debt_run *run, const char *event, bool confirmed)
+/* A snapshot that was taken within a lease was called quiesced for what the agent said before and
+ * behind it. Only the thaw counts what was really frozen: where it counts something else, somebody
+ * in the guest had thawed behind the agent's back, and the record is corrected. */
+static void debt_correct_snapshots(struct domain *domain, int64_t count, struct journal_txn *txn)
+{
+    struct snapshot *snapshot;
+
+    TAILQ_FOREACH (snapshot, &domain->snapshots, link) {
+        if (!snapshot->record.quiesced || snapshot->record.created < domain->debt->since)
+            continue;
+        snapshot->record.quiesced = false;
+        snapshot->record.quiesce_error =
+            xasprintf("the lease's freeze counted %lld file systems, its thaw %lld: the guest was "
+                      "thawed or frozen by somebody else meanwhile",
+                      (long long)domain->debt->count, (long long)count);
+        journal_put_snapshot(txn, &snapshot->record);
+    }
+}
+
+static void debt_note_thaw(struct debt_run *run, bool told, struct journal_txn *txn)
+{
+    const struct record_debt *debt = run->domain->debt;
+    _cleanup_free_ char *body = xasprintf("{\"count\":%lld}", (long long)run->count);
+
+    if (debt->count > 0 && debt->count != run->count)
+        debt_correct_snapshots(run->domain, run->count, txn);
+    if (told || debt->job || debt->count > 0)
+        journal_add_event(txn, "guest.thawed", run->domain->record.name, body);
+}
+
+/* The guest is thawed (confirmed), or its QEMU is gone. A job strikes a confirmed debt out in a
+ * commit of its own; all others are struck out here. `told`: guest.thaw_owed was sent. */
+static void debt_settled(struct debt_run *run, bool confirmed, bool told)
 {
     struct domain *domain = run->domain;
     struct journal_txn *txn;
@@ -150,10 +225,12 @@ static void debt_settled(struct debt_run *run, const char *event, bool confirmed
     event_del(run->timer);
     run->retry_ms = RETRY_FIRST_MS;
     run->errors = 0;
-    if (STAILQ_EMPTY(&run->creditors) || !confirmed) {
+    run->due = false;
+    if (domain->debt && (STAILQ_EMPTY(&run->creditors) || !confirmed ||
+                         !engine_find(run->engine, domain->debt->job))) {
         txn = journal_begin(domain->owner->journal);
-        if (event)
-            journal_add_event(txn, event, domain->record.name, NULL);
+        if (confirmed)
+            debt_note_thaw(run, told, txn);
         debt_strike(domain, txn);
         journal_commit(txn, "debt", NULL, NULL);
     }
@@ -173,13 +250,14 @@ static bool debt_is_confirmed(struct debt_run *run)
 
 static void debt_answer(struct debt_run *run)
 {
+    bool told = run->domain->freeze == FREEZE_THAW_OWED;
     struct timeval delay;
 
     if (--run->outstanding > 0)
         return;
     if (debt_is_confirmed(run)) {
         run->domain->freeze = FREEZE_THAWED;
-        debt_settled(run, "guest.thawed", true);
+        debt_settled(run, true, told);
         return;
     }
     delay = clock_timeval_ms(run->retry_ms);
@@ -216,9 +294,8 @@ static void debt_try(struct debt_run *run)
         return;
     if (!domain_runs_in(domain, &domain->debt->qemu)) {
         run->count = 0;
-        if (domain->freeze == FREEZE_THAW_OWED)
-            domain->freeze = FREEZE_UNKNOWN;
-        debt_settled(run, NULL, false);
+        domain->freeze = FREEZE_UNKNOWN;
+        debt_settled(run, false, false);
         return;
     }
     /* A stopped guest answers nothing; RESUME is the next chance. */
@@ -251,23 +328,35 @@ void debt_collect(struct engine *engine, struct domain *domain, debt_fn fn, void
         event_add(creditor->timer, &delay);
         STAILQ_INSERT_TAIL(&run->creditors, creditor, link);
     }
+    run->due = true;
     debt_try(run);
+}
+
+/* Whoever walks from a freeze to its thaw collects by himself: a job, or a client's freeze on its
+ * way. A thaw that came between the record of the debt and the freeze would strike it out too
+ * early. */
+static bool debt_is_due(struct engine *engine, struct debt_run *run)
+{
+    const struct domain *domain = run->domain;
+    const struct job *job = engine_find(engine, domain->debt->job);
+
+    if (!domain_runs_in(domain, &domain->debt->qemu))
+        return true;
+    if (domain->debt->job == 0)
+        return run->due;
+    return !job || job->recovered ||
+           (job->froze >= 0 && (job_has(job, JOB_UNDOING) || !STAILQ_EMPTY(&run->creditors)));
 }
 
 void debt_chance(struct engine *engine, struct domain *domain)
 {
-    struct job *job;
+    struct debt_run *run;
 
     if (!domain->debt)
         return;
-    /* A job that walks from its freeze to its thaw collects by itself; a thaw that came between the
-     * record of the debt and the freeze would strike it out too early. */
-    job = engine_find(engine, domain->debt->job);
-    if (job && !job->recovered && domain_runs_in(domain, &domain->debt->qemu) &&
-        (job->froze < 0 || (!job_has(job, JOB_UNDOING) &&
-                            (!domain->collecting || STAILQ_EMPTY(&domain->collecting->creditors)))))
-        return;
-    debt_try(debt_run_of(engine, domain));
+    run = debt_run_of(engine, domain);
+    if (debt_is_due(engine, run))
+        debt_try(run);
 }
 
 void debt_forget(struct domain *domain)

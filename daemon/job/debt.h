@@ -2,6 +2,10 @@
  * confirmed, or when that QEMU has ended. While a debt stands, thaw is due: now, at every reconnect
  * of the agent, whenever the guest goes on or its agent's port opens, and by a timer.
  *
+ * The debt of a job is due when its snapshot is taken. That of a client's lease is due at its
+ * deadline, by the clock of the daemon that runs then, or when the client says so; until its freeze
+ * is confirmed it is due like any other.
+ *
  * Neither the agent's status nor an error settles a debt alone: a restarted agent says "thawed"
  * over frozen file systems, and a thaw can fail and have thawed. So thaw is always sent, its count
  * is read, and then the status. Thaw needs no journal. */
@@ -18,11 +22,19 @@ struct engine;
 struct journal_txn;
 struct record_debt;
 
-/* Writes a debt down: in memory, and into the transaction. */
+/* Writes a debt down: in memory, and into the transaction. The domain owes nothing yet; job 0 is a
+ * lease. */
 void debt_incur(struct domain *domain, int64_t job, int64_t deadline, struct journal_txn *txn);
 
-/* Takes over a debt that the journal held at start. */
-void debt_load(struct domain *domain, struct record_debt *debt);
+/* The freeze of a lease is confirmed: it holds so many file systems, for that long from now. */
+void debt_grant(struct engine *engine, struct domain *domain, int64_t count, int64_t lease_ms,
+                struct journal_txn *txn);
+
+/* Whether a lease holds the guest: granted, and its thaw not due. */
+bool debt_is_lease(const struct domain *domain);
+
+/* Takes over a debt that the journal held at start. A lease goes on to its deadline. */
+void debt_load(struct engine *engine, struct domain *domain, struct record_debt *debt);
 
 /* Strikes it out: in memory at once, and in the transaction. */
 void debt_strike(struct domain *domain, struct journal_txn *txn);
@@ -32,7 +44,8 @@ void debt_refused(struct domain *domain);
 
 /* Collects: sends thaw until it is confirmed. The callback (may be NULL) tells of the first answer:
  * confirmed, with the count of file systems, or not confirmed within the agent's time-out; the debt
- * is then collected on. The caller strikes a confirmed debt if it asked with a callback. */
+ * is then collected on. A job that asks with a callback strikes its confirmed debt itself; all
+ * others are struck out before the callback, with their event. */
 typedef void (*debt_fn)(void *arg, bool confirmed, int64_t count);
 void debt_collect(struct engine *engine, struct domain *domain, debt_fn fn, void *arg);
 

@@ -15,7 +15,7 @@ struct journal_model;
 struct journal_txn;
 
 struct engine_options {
-    unsigned agent_timeout_ms, freeze_timeout_ms;
+    unsigned agent_timeout_ms, freeze_timeout_ms, lease_max_ms;
     const char *image_dirs; /* ':' between; NULL none; owned by the caller */
 };
 

@@ -67,6 +67,7 @@ struct job {
     int64_t asked_agent;              /* monotonic: when it answered; 0: not */
     int64_t froze;                    /* file systems that the freeze counted; -1: none was tried */
     bool status_frozen;               /* and the agent said frozen */
+    int64_t lease;                    /* since when the lease stands that is used; 0: none is */
     bool dry;                         /* the overlays were found empty after QEMU's end */
 };
 

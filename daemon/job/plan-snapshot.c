@@ -131,13 +131,15 @@ static void overlays_made(struct job *job, const struct error *err)
     overlays_part(job, err); /* away: the next step finds it so */
 }
 
-/* The debt stands from the first record on, so that the freeze needs no record of its own. */
+/* The debt stands from the first record on, so that the freeze needs no record of its own. Where
+ * one stands already, a client's lease holds the guest, or a thaw is owed: the job does not freeze.
+ */
 static void overlays_note(struct job *job, struct journal_txn *txn)
 {
     const struct engine_options *options = &job->engine->options;
     int64_t ms = (int64_t)options->freeze_timeout_ms + options->agent_timeout_ms;
 
-    if (!freeze_skip(job))
+    if (!freeze_skip(job) && !job->domain->debt)
         debt_incur(job->domain, job->record.id, clock_now() + ms * 1000, txn);
 }
 
@@ -216,7 +218,9 @@ static void switch_act(struct job *job)
 
 static bool thaw_skip(const struct job *job)
 {
-    return freeze_skip(job) || !job->domain->debt || job->domain->debt->job != job->record.id;
+    const struct record_debt *debt = job->domain->debt;
+
+    return freeze_skip(job) || (!job->lease && (!debt || debt->job != job->record.id));
 }
 
 void snapshot_hold_chains(struct job *job)
@@ -353,8 +357,6 @@ static void snapshot_give_back(struct job *job)
     const char *why = job->record.quiesce_error;
     _cleanup_error_ struct error err = {0};
 
-    if (!why)
-        why = "the daemon was restarted while the guest was frozen";
     error_set(&err, SNAPVM_ERROR_QUIESCE_FAILED,
               "the snapshot is not proven quiesced, and was taken back: %s", why);
     error_text(&err, "reason", why);
@@ -369,6 +371,8 @@ static void snapshot_give_back(struct job *job)
 
 static void settle_act(struct job *job)
 {
+    if (!freeze_skip(job) && !job_has(job, JOB_QUIESCED) && !job->record.quiesce_error)
+        xstrset(&job->record.quiesce_error, "the daemon was restarted while the guest was frozen");
     if (snapshot_is_void(job))
         snapshot_give_back(job);
     else

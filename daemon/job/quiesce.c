@@ -62,15 +62,49 @@ static void quiesce_failed(struct job *job, const struct error *err)
     job_acted(job, NULL);
 }
 
-/* A freeze that did not succeed may still come: thaw goes behind it, now. */
-static void quiesce_take_back(struct job *job)
+void quiesce_take_back(struct engine *engine, struct domain *domain, debt_fn fn, void *arg)
 {
-    struct domain *domain = job->domain;
-
-    job->frozen_since = 0;
     if (!domain_is_running(domain) && domain->agent && agent_unsent(domain->agent) > 0)
         link_renew_agent(domain->link); /* a stopped QEMU has not taken it: cancelled for certain */
-    debt_collect(job->engine, domain, NULL, NULL);
+    debt_collect(engine, domain, fn, arg);
+}
+
+bool quiesce_answer_is_old(int64_t when)
+{
+    return clock_monotonic() - when > ANSWER_IS_OLD_US;
+}
+
+int quiesce_read_status(const struct agent_reply *reply, const struct error *err,
+                        struct error *ret_err)
+{
+    if (err) {
+        error_copy(ret_err, err);
+        return -1;
+    }
+    if (!reply->frozen)
+        return 0;
+    error_set(ret_err, SNAPVM_ERROR_QUIESCE_FAILED,
+              "the guest is frozen already by somebody else, and is left so");
+    return error_text(ret_err, "reason", "already-frozen");
+}
+
+int quiesce_read_freeze(struct domain *domain, const struct agent_reply *reply,
+                        const struct error *err, struct error *ret_err)
+{
+    if (!err && reply->count > 0)
+        return 0;
+    if (!err) {
+        error_set(ret_err, SNAPVM_ERROR_QUIESCE_FAILED,
+                  "the guest froze no file system: none is mounted that can be frozen, or none "
+                  "of those that were named");
+        return error_text(ret_err, "reason", "nothing-frozen");
+    }
+    error_copy(ret_err, err);
+    if (err->code == SNAPVM_ERROR_QUIESCE_FAILED)
+        debt_refused(domain);
+    else
+        ret_err->code = SNAPVM_ERROR_QUIESCE_FAILED; /* it was reached, and did not answer */
+    return -1;
 }
 
 /* The status that was sent right behind the freeze: nobody waits for it. */
@@ -87,29 +121,20 @@ static void quiesce_frozen(void *arg, const struct agent_reply *reply, const str
     struct exchange *exchange = arg;
     struct crash *crash = exchange->engine->domains->crash;
     struct job *job = exchange_end(exchange);
-    _cleanup_error_ struct error none = {0};
+    _cleanup_error_ struct error failure = {0};
 
     crash_point(crash, "effect.done", "freeze");
     if (!job)
         return;
-    if (!err && reply->count > 0) {
+    if (quiesce_read_freeze(job->domain, reply, err, &failure) == 0) {
         job->froze = reply->count;
         job->domain->freeze = FREEZE_FROZEN;
         job_acted(job, NULL);
         return;
     }
-    if (!err) {
-        error_set(&none, SNAPVM_ERROR_QUIESCE_FAILED, "the guest froze no file system");
-        error_text(&none, "reason", "nothing-frozen");
-    } else {
-        error_copy(&none, err);
-        if (err->code == SNAPVM_ERROR_QUIESCE_FAILED)
-            debt_refused(job->domain);
-        else
-            none.code = SNAPVM_ERROR_QUIESCE_FAILED; /* it was reached, and did not answer */
-    }
-    quiesce_take_back(job);
-    quiesce_failed(job, &none);
+    job->frozen_since = 0;
+    quiesce_take_back(job->engine, job->domain, NULL, NULL);
+    quiesce_failed(job, &failure);
 }
 
 static void quiesce_send(struct job *job)
@@ -128,11 +153,8 @@ static void quiesce_send(struct job *job)
     crash_point(job->engine->domains->crash, "effect.sent", "freeze");
 }
 
-/* What memory knows already; a paused guest gets no command of the agent. */
-static int quiesce_possible(const struct job *job, struct error *err)
+int quiesce_possible(const struct domain *domain, struct error *err)
 {
-    const struct domain *domain = job->domain;
-
     if (!domain->record.agent)
         return quiesce_unavailable(err, "no agent is configured for this domain");
     if (!domain_is_running(domain))
@@ -154,22 +176,110 @@ static void quiesce_answered(void *arg, const struct agent_reply *reply, const s
     if (!job)
         return;
     job->asked_agent = clock_monotonic();
-    if (err) {
-        error_copy(&job->no_freeze, err);
-    } else if (reply->frozen) {
-        error_set(&job->no_freeze, SNAPVM_ERROR_QUIESCE_FAILED,
-                  "the guest is frozen already by somebody else, and is left so");
-        error_text(&job->no_freeze, "reason", "already-frozen");
-    }
+    quiesce_read_status(reply, err, &job->no_freeze);
     fn(job);
 }
+
+static bool quiesce_owes(const struct job *job)
+{
+    return job->domain->debt && job->domain->debt->job == job->record.id;
+}
+
+/* --- within a lease --- */
+
+/* Whether somebody else's debt stands: a lease that can be used, or what comes first. */
+static int quiesce_check_debt(const struct job *job, struct error *err)
+{
+    const struct domain *domain = job->domain;
+    const char *reason = NULL;
+
+    if (!domain->debt || quiesce_owes(job))
+        return 0;
+    if (!debt_is_lease(domain))
+        reason = "thaw-owed";
+    else if (domain->debt->listed)
+        reason = "partly-frozen";
+    if (!reason)
+        return 0;
+    error_set(err, SNAPVM_ERROR_QUIESCE_FAILED,
+              domain->debt->listed && debt_is_lease(domain)
+                  ? "the guest is frozen by a lease that holds some of its file systems alone"
+                  : "the guest is owed a thaw from before, which comes first");
+    return error_text(err, "reason", reason);
+}
+
+static void quiesce_not_joined(struct job *job, const char *sentence, const char *reason)
+{
+    _cleanup_error_ struct error err = {0};
+
+    error_set(&err, SNAPVM_ERROR_QUIESCE_FAILED, "%s", sentence);
+    error_text(&err, "reason", reason);
+    job->lease = 0;
+    quiesce_failed(job, &err);
+}
+
+static bool quiesce_lease_stands(const struct job *job)
+{
+    return debt_is_lease(job->domain) && job->domain->debt->since == job->lease;
+}
+
+static void quiesce_joined(void *arg, const struct agent_reply *reply, const struct error *err)
+{
+    struct job *job = exchange_end(arg);
+
+    if (!job)
+        return;
+    if (err)
+        quiesce_not_joined(job, err->message, "no answer");
+    else if (!reply->frozen || !quiesce_lease_stands(job))
+        quiesce_not_joined(job, "the guest was thawed, though its lease had not ended",
+                           "not-frozen");
+    else
+        job_acted(job, NULL);
+}
+
+static void quiesce_join(struct job *job)
+{
+    job->lease = job->domain->debt->since;
+    agent_desync(job->domain->agent);
+    agent_call(job->domain->agent, AGENT_STATUS, NULL, 0, job->engine->options.agent_timeout_ms,
+               quiesce_joined, exchange_new(job));
+}
+
+static void quiesce_left(void *arg, const struct agent_reply *reply, const struct error *err)
+{
+    struct job *job = exchange_end(arg);
+
+    if (!job)
+        return;
+    if (!err && reply->frozen && quiesce_lease_stands(job))
+        job->record.flags |= JOB_QUIESCED;
+    else
+        xstrset(&job->record.quiesce_error,
+                err ? err->message : "the lease ended, or the guest was thawed, before the switch");
+    job_acted(job, NULL);
+}
+
+static void quiesce_leave(struct job *job)
+{
+    if (!quiesce_lease_stands(job) || quiesce_possible(job->domain, NULL) < 0) {
+        xstrset(&job->record.quiesce_error, "the lease ended before the snapshot was taken");
+        job_acted(job, NULL);
+        return;
+    }
+    agent_call(job->domain->agent, AGENT_STATUS, NULL, 0, job->engine->options.agent_timeout_ms,
+               quiesce_left, exchange_new(job));
+}
+
+/* --- the steps --- */
 
 void quiesce_ask(struct job *job, quiesce_fn fn)
 {
     struct exchange *exchange;
 
     error_clear(&job->no_freeze);
-    if (quiesce_possible(job, &job->no_freeze) < 0) {
+    if (quiesce_possible(job->domain, &job->no_freeze) < 0 ||
+        quiesce_check_debt(job, &job->no_freeze) < 0 || debt_is_lease(job->domain)) {
         job->asked_agent = clock_monotonic();
         fn(job);
         return;
@@ -183,7 +293,7 @@ void quiesce_ask(struct job *job, quiesce_fn fn)
 
 void quiesce_freeze(struct job *job)
 {
-    if (!job->no_freeze.code && clock_monotonic() - job->asked_agent > ANSWER_IS_OLD_US) {
+    if (!job->no_freeze.code && quiesce_answer_is_old(job->asked_agent)) {
         quiesce_ask(job, quiesce_freeze);
         return;
     }
@@ -191,13 +301,17 @@ void quiesce_freeze(struct job *job)
      * whether the guest runs as well as a query would. */
     if (!job->no_freeze.code && !job->domain->debt)
         quiesce_unavailable(&job->no_freeze, "its debt was settled before it began");
-    else if (!job->no_freeze.code)
-        quiesce_possible(job, &job->no_freeze);
+    else if (!job->no_freeze.code && quiesce_check_debt(job, &job->no_freeze) == 0)
+        quiesce_possible(job->domain, &job->no_freeze);
     if (!job->no_freeze.code) {
-        quiesce_send(job);
+        if (quiesce_owes(job))
+            quiesce_send(job);
+        else
+            quiesce_join(job);
         return;
     }
-    debt_strike(job->domain, NULL);
+    if (quiesce_owes(job))
+        debt_strike(job->domain, NULL);
     quiesce_failed(job, &job->no_freeze);
 }
 
@@ -231,7 +345,10 @@ static void quiesce_thawed(void *arg, bool confirmed, int64_t count)
 
 void quiesce_thaw(struct job *job)
 {
-    debt_collect(job->engine, job->domain, quiesce_thawed, job);
+    if (job->lease)
+        quiesce_leave(job);
+    else
+        debt_collect(job->engine, job->domain, quiesce_thawed, job);
 }
 
 static void quiesce_undone(void *arg, bool confirmed, int64_t count _unused_)
@@ -245,7 +362,7 @@ static void quiesce_undone(void *arg, bool confirmed, int64_t count _unused_)
 
 void quiesce_undo(struct job *job)
 {
-    if (job->domain->debt && (job->froze >= 0 || job->recovered))
+    if (quiesce_owes(job) && (job->froze >= 0 || job->recovered))
         debt_collect(job->engine, job->domain, quiesce_undone, job);
     else
         job_acted(job, NULL);

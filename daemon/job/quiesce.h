@@ -1,12 +1,19 @@
 /* The freeze of a snapshot job: checks before it, the freeze itself with the status right behind
- * it, and what its numbers prove. */
+ * it, and what its numbers prove. Within a client's lease the job does not freeze and does not
+ * thaw: the agent must say frozen right before the switch and right behind it, and the lease must
+ * have stood all that time. */
 #ifndef SNAPVM_JOB_QUIESCE_H
 #define SNAPVM_JOB_QUIESCE_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/error.h"
+#include "job/debt.h"
 
+struct agent_reply;
+struct domain;
+struct engine;
 struct job;
 
 /* Asks the guest's agent beforehand, while the overlays are made: whether it answers, and whether
@@ -26,5 +33,26 @@ void quiesce_thaw(struct job *job);
 
 /* The same for the way back. */
 void quiesce_undo(struct job *job);
+
+/* --- the rules of any freeze --- */
+
+/* What memory knows already: AgentUnavailable where there is no agent, or the guest does not run. A
+ * paused guest gets no command of the agent: it would swallow a freeze and obey it later. */
+int quiesce_possible(const struct domain *domain, struct error *err);
+
+/* Whether an answer of the agent, by the monotonic clock, says nothing of now any more. */
+bool quiesce_answer_is_old(int64_t when);
+
+/* Reads the answer of the status before a freeze: -1 with its error, or QuiesceFailed
+ * already-frozen where somebody else holds the guest frozen. */
+int quiesce_read_status(const struct agent_reply *reply, const struct error *err,
+                        struct error *ret_err);
+
+/* Reads the answer of a freeze: -1 with QuiesceFailed unless it counted something. */
+int quiesce_read_freeze(struct domain *domain, const struct agent_reply *reply,
+                        const struct error *err, struct error *ret_err);
+
+/* A freeze that did not succeed may still come: thaw goes behind it, now. As debt_collect. */
+void quiesce_take_back(struct engine *engine, struct domain *domain, debt_fn fn, void *arg);
 
 #endif

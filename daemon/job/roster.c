@@ -11,6 +11,7 @@
 #include "domain/domains.h"
 #include "job/debt.h"
 #include "job/engine.h"
+#include "job/lease.h"
 #include "job/walk.h"
 #include "journal/journal.h"
 #include "proto/snapvm-errors.h"
@@ -82,6 +83,7 @@ struct engine *engine_free(struct engine *engine)
     }
     HASH_ITER (hh, engine->domains->map, domain, next) {
         debt_forget(domain);
+        lease_forget(domain);
     }
     free(engine);
     return NULL;
@@ -235,7 +237,7 @@ static void engine_load_debts(struct engine *engine, struct journal_model *model
 
         if (!domain)
             continue;
-        debt_load(domain, &model->debts[i]);
+        debt_load(engine, domain, &model->debts[i]);
         if (domain->gone)
             debt_chance(engine, domain);
     }

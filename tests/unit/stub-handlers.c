@@ -142,6 +142,8 @@ STUB(job_set_speed_handle)
 STUB(job_pause_handle)
 STUB(job_resume_handle)
 STUB(job_forget_handle)
+STUB(guest_freeze_handle)
+STUB(guest_thaw_handle)
 STUB(guest_status_handle)
 
 unsigned domains_count(const struct domains *domains _unused_)
