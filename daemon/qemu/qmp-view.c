@@ -52,6 +52,16 @@ static void read_nodes(struct view *view, json_object *nodes)
     }
 }
 
+/* A qcow2 image that was opened with another backing file than its header names has a description
+ * in JSON as its name. The node that opens the file for it knows the file. (With other formats the
+ * description may say what the file alone does not, such as a raw image's offset.) */
+static void read_file(struct view_node *node, const struct view_node *opener)
+{
+    if (opener && opener->file && node->file && strncmp(node->file, "json:", 5) == 0 &&
+        node->driver && strcmp(node->driver, "qcow2") == 0)
+        xstrset(&node->file, opener->file);
+}
+
 /* One disk's chain from the top down. A node that several disks read has the same node below it in
  * each of their chains; the first word on it stands. */
 static void read_chain(struct view *view, json_object *stats)
@@ -60,6 +70,8 @@ static void read_chain(struct view *view, json_object *stats)
         struct view_node *node = view_node(view, text_of(stats, "node-name"));
 
         below = json_sub(stats, "backing");
+        if (node)
+            read_file(node, view_node(view, text_of(json_sub(stats, "parent"), "node-name")));
         if (node && !node->backing)
             node->backing = xstrdup(text_of(below, "node-name"));
     }

@@ -282,6 +282,23 @@ START_TEST(wrong_types_count_as_unknown)
 }
 END_TEST
 
+/* Another backing file than its header names: a description is its name, and the file is its
+ * node's. */
+START_TEST(described_by_json)
+{
+    _cleanup_(view_freep) struct view *view =
+        written("{'nodes':[{'node-name':'top','drv':'qcow2','file':'json:{}'},"
+                "{'node-name':'f','drv':'file','file':'/i/top'},"
+                "{'node-name':'base','drv':'raw','file':'json:{}'},"
+                "{'node-name':'g','drv':'file','file':'/i/base'}],"
+                "'blockstats':[{'node-name':'top','parent':{'node-name':'f'},"
+                "'backing':{'node-name':'base','parent':{'node-name':'g'}}}]}");
+
+    ck_assert_str_eq(view_node(view, "top")->file, "/i/top");
+    ck_assert_str_eq(view_node(view, "base")->file, "json:{}"); /* may begin anywhere in the file */
+}
+END_TEST
+
 /* A stalled job and one that failed: only io-status and error tell. */
 START_TEST(job_members)
 {
@@ -319,6 +336,7 @@ int main(void)
     tcase_add_loop_test(tcase, qdev, 0, sizeof(qdev_rows) / sizeof(qdev_rows[0]));
     tcase_add_loop_test(tcase, hostile_shapes, 0, sizeof(hostile) / sizeof(hostile[0]));
     tcase_add_test(tcase, wrong_types_count_as_unknown);
+    tcase_add_test(tcase, described_by_json);
     tcase_add_test(tcase, job_members);
     suite_add_tcase(suite, tcase);
     srunner_run_all(runner, CK_ENV);
