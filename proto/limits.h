@@ -12,6 +12,8 @@
 #define LIMIT_QMP_LINE (16 * 1024 * 1024)
 /* A chain of 200 layers nests about 400 deep in query-blockstats; QEMU itself stops at 1024. */
 #define LIMIT_QMP_NESTING 1024
+/* Layers of a disk that a check looks at: headers may name what they like. */
+#define LIMIT_CHAIN_LAYERS 512
 
 /* A guest's agent is not trusted: the largest honest answer is guest-get-fsinfo's. */
 #define LIMIT_AGENT_LINE (64 * 1024)

@@ -10,6 +10,7 @@
 #include "base/memory.h"
 #include "domain/domains.h"
 #include "domain/snapshot.h"
+#include "job/check.h"
 #include "job/debt.h"
 #include "job/job.h"
 #include "journal/journal.h"
@@ -202,6 +203,7 @@ static void undefined(void *arg, const struct error *err)
     if (domain) {
         domain_disconnect(domain);
         debt_forget(domain);
+        check_forget(call_context(call)->engine, domain);
         domains_remove(domains, domain);
     }
     call_result(call, json_object_new_object());

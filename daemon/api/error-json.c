@@ -34,7 +34,7 @@ static size_t character_size(const unsigned char *p)
     return size;
 }
 
-static json_object *clean_string(const char *text)
+json_object *clean_string(const char *text)
 {
     _cleanup_free_ char *copy = xstrdup(text ? text : "");
     unsigned char *p = (unsigned char *)copy;

@@ -10,4 +10,7 @@ struct error;
  * become '?', so that every answer is JSON. */
 json_object *error_to_json(const struct error *err);
 
+/* A text that may come from a disk or a header as a JSON string, cleaned like that. */
+json_object *clean_string(const char *text);
+
 #endif

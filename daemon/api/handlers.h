@@ -16,6 +16,7 @@ void domain_undefine_handle(struct call *call);
 void domain_list_handle(struct call *call);
 void domain_get_handle(struct call *call);
 void domain_blockdev_handle(struct call *call);
+void domain_check_handle(struct call *call);
 
 void snapshot_create_handle(struct call *call);
 void snapshot_list_handle(struct call *call);

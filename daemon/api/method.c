@@ -227,7 +227,7 @@ static const struct method methods[] = {
     METHOD("domain.list", READER, READS, .handler = domain_list_handle),
     METHOD("domain.get", READER, READS, .params = domain, .handler = domain_get_handle),
     METHOD("domain.blockdev", READER, READS, .params = domain, .handler = domain_blockdev_handle),
-    METHOD("domain.check", READER, READS, .params = domain),
+    METHOD("domain.check", READER, READS, .params = domain, .handler = domain_check_handle),
 
     METHOD("snapshot.create", OPERATOR, STARTS, .params = create,
            .handler = snapshot_create_handle),

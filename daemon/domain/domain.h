@@ -55,6 +55,7 @@ struct domain {
     struct debt_run *collecting; /* how the debt is being collected: job/debt.h */
     struct lease *freezing;      /* a client's freeze on its way: job/lease.h; NULL: none */
     struct job_list jobs;        /* that have not ended, oldest first */
+    uint64_t turns;              /* jobs that came or went: grows */
     struct snapshot_list snapshots;
 };
 

@@ -117,17 +117,21 @@ struct domain *domains_find(const struct domains *domains, const char *name)
     return domain;
 }
 
+int domains_missing(const char *name, struct error *err)
+{
+    error_set(err, SNAPVM_ERROR_NOT_FOUND,
+              "there is no domain \"%s\"; domain.list shows those that are known", name);
+    error_text(err, "object", "domain");
+    return error_text(err, "name", name);
+}
+
 struct domain *domains_need(const struct domains *domains, const char *name, struct error *err)
 {
     struct domain *domain = domains_find(domains, name);
 
-    if (domain)
-        return domain;
-    error_set(err, SNAPVM_ERROR_NOT_FOUND,
-              "there is no domain \"%s\"; domain.list shows those that are known", name);
-    error_text(err, "object", "domain");
-    error_text(err, "name", name);
-    return NULL;
+    if (!domain)
+        domains_missing(name, err);
+    return domain;
 }
 
 bool domains_valid_name(const char *name)

@@ -59,9 +59,10 @@ int domains_start(struct domains *domains, struct error *err);
 
 unsigned domains_count(const struct domains *domains);
 
-/* NULL when there is none; domains_need sets NotFound (object domain). */
+/* NULL when there is none; domains_need sets NotFound (object domain), as domains_missing does. */
 struct domain *domains_find(const struct domains *domains, const char *name);
 struct domain *domains_need(const struct domains *domains, const char *name, struct error *err);
+int domains_missing(const char *name, struct error *err);
 
 /* Whether a name may be a domain's: [A-Za-z0-9][A-Za-z0-9._-]{0,63}. */
 bool domains_valid_name(const char *name);

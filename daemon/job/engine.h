@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/queue.h>
 
 #include "base/error.h"
 #include "job/job.h"
@@ -27,12 +28,15 @@ struct engine_hooks {
     void *arg;
 };
 
+TAILQ_HEAD(check_list, check);
+
 struct engine {
     struct domains *domains;
     struct engine_options options;
     struct engine_hooks hooks;
-    struct job *jobs; /* that have not ended */
-    int64_t total;    /* all that are kept */
+    struct job *jobs;         /* that have not ended */
+    int64_t total;            /* all that are kept */
+    struct check_list checks; /* that are under way */
     bool stopping;
 };
 

@@ -5,6 +5,7 @@
 
 #include "base/memory.h"
 #include "domain/domains.h"
+#include "job/check.h"
 #include "job/debt.h"
 #include "job/engine.h"
 #include "job/walk.h"
@@ -57,6 +58,7 @@ void engine_viewed(void *arg, struct domain *domain)
             engine_viewed_job(job);
     }
     debt_chance(engine, domain);
+    check_viewed(engine, domain);
 }
 
 void engine_domain_away(void *arg, struct domain *domain)
@@ -70,6 +72,7 @@ void engine_domain_away(void *arg, struct domain *domain)
             engine_away(job);
     }
     debt_chance(engine, domain);
+    check_away(engine, domain);
 }
 
 /* The job of an id that one of our names begins with; NULL for a stranger's. */

@@ -9,6 +9,7 @@
 #include "base/memory.h"
 #include "domain/disk.h"
 #include "domain/domains.h"
+#include "job/check.h"
 #include "job/debt.h"
 #include "job/engine.h"
 #include "job/lease.h"
@@ -48,6 +49,7 @@ struct engine *engine_new(struct domains *domains, const struct engine_options *
     engine->domains = domains;
     engine->options = *options;
     engine->hooks = *hooks;
+    TAILQ_INIT(&engine->checks);
     domains_set_handlers(domains, &handlers, engine);
     return engine;
 }
@@ -57,6 +59,7 @@ static void engine_drop(struct job *job)
 {
     HASH_DEL(job->engine->jobs, job);
     TAILQ_REMOVE(&job->domain->jobs, job, link);
+    job->domain->turns++;
     job_free(job);
 }
 
@@ -76,6 +79,7 @@ struct engine *engine_free(struct engine *engine)
 
     if (!engine)
         return NULL;
+    check_drop_all(engine);
     HASH_ITER (hh, engine->jobs, job, next_job) {
         while ((waiter = TAILQ_FIRST(&job->waiters)))
             waiter_free(waiter);
@@ -93,6 +97,7 @@ static void engine_insert(struct job *job)
 {
     HASH_ADD(hh, job->engine->jobs, record.id, sizeof(job->record.id), job);
     TAILQ_INSERT_TAIL(&job->domain->jobs, job, link);
+    job->domain->turns++;
 }
 
 struct job *engine_find(const struct engine *engine, int64_t id)

@@ -176,14 +176,26 @@ int image_sync(const char *path, struct error *err)
     return 0;
 }
 
-/* Opens what may be an image for reading. O_NONBLOCK: a FIFO under its name must not hang us. */
+static bool image_is_disk(const struct stat *st)
+{
+    return S_ISREG(st->st_mode) || S_ISBLK(st->st_mode);
+}
+
+/* Opens what may be an image for reading. A header may name any file: there are devices that do
+ * something when they are opened, so it is looked at before; and a FIFO that takes its place must
+ * not hang us. */
 static int image_open(const char *path, struct stat *ret_st, struct error *err)
 {
-    _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    _cleanup_close_ int fd = -1;
 
-    if (fd < 0 || fstat(fd, ret_st) < 0)
+    if (stat(path, ret_st) < 0)
         return image_errno(err, errno, path, "open");
-    if (!S_ISREG(ret_st->st_mode) && !S_ISBLK(ret_st->st_mode))
+    if (image_is_disk(ret_st)) {
+        fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+        if (fd < 0 || fstat(fd, ret_st) < 0)
+            return image_errno(err, errno, path, "open");
+    }
+    if (!image_is_disk(ret_st))
         return image_error(err, path, "this is neither a file nor a block device");
     return TAKE_FD(fd);
 }

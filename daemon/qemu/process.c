@@ -194,13 +194,19 @@ char *process_absolute(const struct process *process, const char *name)
     return xasprintf("%s/%s", strcmp(directory, "/") == 0 ? "" : directory, name);
 }
 
-char *process_reach(const struct process *process, const char *path)
+char *process_root(const struct process *process)
 {
     char root[PROCESS_PATH];
 
-    if (path[0] != '/' || process->our_root || !process_alive(process) ||
-        process_shares_root(process))
-        return xstrdup(path);
+    if (process->our_root || !process_alive(process) || process_shares_root(process))
+        return xstrdup("");
     process_proc(process, "root", root);
-    return access(root, X_OK) == 0 ? xasprintf("%s%s", root, path) : xstrdup(path);
+    return xstrdup(access(root, X_OK) == 0 ? root : "");
+}
+
+char *process_reach(const struct process *process, const char *path)
+{
+    _cleanup_free_ char *root = path[0] == '/' ? process_root(process) : xstrdup("");
+
+    return xasprintf("%s%s", root, path);
 }

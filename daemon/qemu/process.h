@@ -39,6 +39,10 @@ int process_pidfd(const struct process *process);
  * A leading "file:" is taken off as QEMU does. */
 char *process_absolute(const struct process *process, const char *name);
 
+/* What leads this daemon to the process's "/": "/proc/PID/root" where that is another one than the
+ * daemon's, "" otherwise (also when the process is gone or 0). Owned by the caller. */
+char *process_root(const struct process *process);
+
 /* The way for this daemon to a path of the process: through /proc/PID/root where the process has
  * another root than the daemon, the path itself otherwise (also when the process is gone or 0).
  * Owned by the caller. */

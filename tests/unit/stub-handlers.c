@@ -129,6 +129,7 @@ void domain_define_handle(struct call *call)
 
 STUB(domain_undefine_handle)
 STUB(domain_blockdev_handle)
+STUB(domain_check_handle)
 STUB(snapshot_list_handle)
 STUB(snapshot_get_handle)
 STUB(snapshot_current_handle)
