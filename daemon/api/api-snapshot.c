@@ -12,6 +12,7 @@
 #include "base/memory.h"
 #include "domain/disk.h"
 #include "domain/domains.h"
+#include "domain/shutoff.h"
 #include "domain/snapshot.h"
 #include "job/engine.h"
 #include "job/snapshot-job.h"
@@ -33,6 +34,13 @@ static int unsupported(struct error *err, const char *feature)
 }
 
 /* --- snapshot.create --- */
+
+/* A snapshot that is being put together. */
+struct create {
+    struct call *call;
+    struct job *job;
+    const struct shutoff *files; /* of a guest that is shut off; NULL: it runs */
+};
 
 static int create_check_options(json_object *params, struct error *err)
 {
@@ -77,19 +85,44 @@ static int create_image_error(const struct record_disk *disk, const char *reason
     return error_text(err, "reason", reason);
 }
 
+static int create_check_free(const struct domain *domain, const struct record_disk *disk,
+                             struct error *err)
+{
+    const struct job *job = job_on_disk(domain, disk->target);
+
+    if (!job)
+        return 0;
+    error_set(err, SNAPVM_ERROR_BUSY, "job %lld holds disk %s; wait for its end",
+              (long long)job->record.id, disk->target);
+    return error_number(err, "job", job->record.id);
+}
+
+/* The same for a guest that is shut off, by what its files show. */
+static int create_check_files(const struct domain *domain, const struct shutoff *files,
+                              struct record_disk *disk, struct error *err)
+{
+    const struct shutoff_disk *seen;
+
+    if (create_check_free(domain, disk, err) < 0)
+        return -1;
+    if (disk->read_only)
+        return create_image_error(disk, "read-only",
+                                  "a read-only disk does not change, and gets no overlay", err);
+    seen = shutoff_take(files, disk, err);
+    if (!seen)
+        return -1;
+    return seen->chain.layers[0].holders.writers ? image_in_use(err, disk->chain[0].file) : 0;
+}
+
 /* Whether a disk of a live guest can get an overlay. */
 static int create_check_disk(const struct domain *domain, const struct record_disk *disk,
                              struct error *err)
 {
-    const struct job *job = job_on_disk(domain, disk->target);
     const struct view_disk *seen = disk_in_view(domain, disk);
     const struct view_node *top = disk_top(domain, disk);
 
-    if (job) {
-        error_set(err, SNAPVM_ERROR_BUSY, "job %lld holds disk %s; wait for its end",
-                  (long long)job->record.id, disk->target);
-        return error_number(err, "job", job->record.id);
-    }
+    if (create_check_free(domain, disk, err) < 0)
+        return -1;
     if (!seen || !top || disk->n_chain == 0)
         return create_image_error(disk, "missing", "QEMU has no image in this drive", err);
     if (seen->read_only)
@@ -112,16 +145,19 @@ static bool create_has_disk(const struct job *job, const struct record_disk *dis
     return job_image(job, disk->target, "overlay") != NULL;
 }
 
-static int create_add(struct call *call, struct job *job, struct record_disk *disk,
-                      const char *file, bool reuse, struct error *err)
+static int create_add(const struct create *create, struct record_disk *disk, const char *file,
+                      bool reuse, struct error *err)
 {
+    const struct conf *conf = call_context(create->call)->conf;
+    struct job *job = create->job;
     _cleanup_free_ char *beside = NULL;
 
-    if (create_check_disk(job->domain, disk, err) < 0)
+    if ((create->files ? create_check_files(job->domain, create->files, disk, err)
+                       : create_check_disk(job->domain, disk, err)) < 0)
         return -1;
     if (!file)
         file = beside = overlay_default_file(job->domain, disk, job->record.snapshot);
-    if (overlay_check_file(call_context(call)->conf, job->domain, file, reuse, err) < 0)
+    if (overlay_check_file(conf, job->domain, file, reuse, err) < 0)
         return -1;
     for (unsigned i = 0; i < job->record.n_images; i++)
         if (strcmp(job->record.images[i].file, file) == 0)
@@ -132,13 +168,16 @@ static int create_add(struct call *call, struct job *job, struct record_disk *di
         error_text(err, "limit", "disks");
         return error_number(err, "value", LIMIT_SNAPSHOT_DISKS);
     }
-    snapshot_job_add_disk(job, disk, file, reuse);
+    if (create->files)
+        snapshot_job_add_layer(job, disk, file, reuse);
+    else
+        snapshot_job_add_disk(job, disk, file, reuse);
     return 0;
 }
 
-static int create_add_named(struct call *call, struct job *job, json_object *named,
-                            struct error *err)
+static int create_add_named(const struct create *create, json_object *named, struct error *err)
 {
+    const struct job *job = create->job;
     const char *mode = json_string(named, "mode"), *format = json_string(named, "format");
     const char *file = json_string(named, "file");
     bool reuse = json_flag(named, "reuse", 0);
@@ -156,40 +195,35 @@ static int create_add_named(struct call *call, struct job *job, json_object *nam
         return unsupported(err, "overlays of another format than qcow2");
     if (reuse && !file)
         return bad_param(err, "disks", "reuse needs the file that is to be used");
-    return create_add(call, job, disk, file, reuse, err);
+    return create_add(create, disk, file, reuse, err);
 }
 
-static bool create_is_named(json_object *disks, struct domain *domain,
-                            const struct record_disk *disk)
+/* Whether a disk gets an overlay when nobody names any: one that can change. */
+static bool create_is_meant(const struct create *create, const struct record_disk *disk)
 {
-    for (size_t i = 0; disks && i < json_object_array_length(disks); i++) {
-        const char *name = json_string(json_object_array_get_idx(disks, i), "disk");
+    const struct view_disk *seen = disk_in_view(create->job->domain, disk);
 
-        if (disk_need(domain, name, NULL) == disk)
-            return true;
-    }
-    return false;
+    if (create->files)
+        return !disk->read_only && disk->n_chain > 0;
+    return seen && !seen->read_only;
 }
 
-static int create_add_disks(struct call *call, struct job *job, struct error *err)
+static int create_add_disks(const struct create *create, struct error *err)
 {
-    json_object *disks = json_array(call_params(call), "disks");
-    struct domain *domain = job->domain;
+    json_object *disks = json_array(call_params(create->call), "disks");
+    struct domain *domain = create->job->domain;
 
     for (size_t i = 0; disks && i < json_object_array_length(disks); i++)
-        if (create_add_named(call, job, json_object_array_get_idx(disks, i), err) < 0)
+        if (create_add_named(create, json_object_array_get_idx(disks, i), err) < 0)
             return -1;
     /* Without a list all disks that can change are meant. */
     for (unsigned i = 0; i < domain->record.n_disks && !disks; i++) {
         struct record_disk *disk = &domain->record.disks[i];
-        const struct view_disk *seen = disk_in_view(domain, disk);
 
-        if (!seen || seen->read_only || create_is_named(disks, domain, disk))
-            continue;
-        if (create_add(call, job, disk, NULL, false, err) < 0)
+        if (create_is_meant(create, disk) && create_add(create, disk, NULL, false, err) < 0)
             return -1;
     }
-    if (job->record.n_images == 0)
+    if (create->job->record.n_images == 0)
         return bad_param(err, "disks", "there is no disk to take a snapshot of");
     return 0;
 }
@@ -211,8 +245,8 @@ static int create_check(struct domain *domain, const char *name, json_object *pa
 {
     if (create_check_options(params, err) < 0 || create_check_name(domain, name, err) < 0)
         return -1;
-    if (domain->gone)
-        return unsupported(err, "snapshots of guests that are shut off");
+    if (strcmp(domain_state(domain), "shutoff") == 0)
+        return 0;
     if (domain_need_live(domain, err) < 0)
         return -1;
     return domain_need_feature(domain, QMP_FEATURE_TRANSACTION, err);
@@ -230,15 +264,17 @@ static void created(void *arg, struct job *job, const struct error *err)
     answer_job(call, job, "ended");
 }
 
-static void create_start(struct call *call, struct domain *domain, const char *name)
+static void create_start(struct call *call, struct domain *domain, const char *name,
+                         const struct shutoff *files)
 {
     json_object *params = call_params(call);
     _cleanup_error_ struct error err = {0};
     struct job *job = snapshot_job_new(call_context(call)->engine, domain, name,
                                        json_string(params, "description"), create_flags(params));
+    struct create create = {call, job, files};
 
     xstrset(&job->record.request_id, json_string(params, "request_id"));
-    if (create_add_disks(call, job, &err) < 0) {
+    if (create_add_disks(&create, &err) < 0) {
         job_free(job);
         call_error(call, &err);
         return;
@@ -246,24 +282,40 @@ static void create_start(struct call *call, struct domain *domain, const char *n
     engine_start(job, answer_note_job, created, call);
 }
 
-void snapshot_create_handle(struct call *call)
+static void create_try(struct call *call, const struct shutoff *files);
+
+static void create_looked(void *arg, struct shutoff *files)
+{
+    create_try(arg, files);
+}
+
+/* Of a guest that is shut off the files are read first; by then all may be different, so everything
+ * is looked at again. */
+static void create_try(struct call *call, const struct shutoff *files)
 {
     const char *name = json_string(call_params(call), "name");
+    struct domain *domain = answer_need_domain(call);
     _cleanup_error_ struct error err = {0};
     char now[CLOCK_TEXT];
-    struct domain *domain;
+    bool off;
 
-    if (!answer_is_new(call, "ended"))
-        return;
-    domain = answer_need_domain(call);
     if (!domain)
         return;
     if (!name)
         name = clock_name(clock_now(), now);
+    off = strcmp(domain_state(domain), "shutoff") == 0;
     if (create_check(domain, name, call_params(call), &err) < 0)
         call_error(call, &err);
+    else if (off && !files)
+        shutoff_look(domain, create_looked, call);
     else
-        create_start(call, domain, name);
+        create_start(call, domain, name, off ? files : NULL);
+}
+
+void snapshot_create_handle(struct call *call)
+{
+    if (answer_is_new(call, "ended"))
+        create_try(call, NULL);
 }
 
 /* --- reading, and the current one --- */

@@ -138,7 +138,10 @@ static void engine_timer(evutil_socket_t fd _unused_, short what _unused_, void 
         }
         break;
     case PHASE_WAITING:
-        domain_look_jobs(job->domain);
+        if (job->plan->look)
+            engine_look(job);
+        else
+            domain_look_jobs(job->domain);
         break;
     case PHASE_ENDING:
         engine_end(job, job->record.result);
@@ -173,7 +176,9 @@ void engine_look(struct job *job)
     bool jobs_only = (job_step(job)->flags & STEP_WAIT) && !job->resumed && !job->failure.code;
 
     engine_set_phase(job, PHASE_LOOKING);
-    if (!job->domain->connected)
+    if (job->plan->look)
+        job->plan->look(job);
+    else if (!job->domain->connected)
         engine_away(job);
     else if (jobs_only)
         job->looks_for = domain_look_jobs(job->domain);
@@ -203,11 +208,17 @@ void engine_away(struct job *job)
     engine_set_phase(job, PHASE_AWAY);
 }
 
+/* Whether what the job works on can be reached: QEMU's monitor, or the files. */
+static bool engine_reaches(const struct job *job)
+{
+    return job->plan->look || job->domain->connected;
+}
+
 static void engine_act(struct job *job)
 {
     const struct step *step = job_step(job);
 
-    if (!(step->flags & STEP_END) && !job->domain->connected) {
+    if (!(step->flags & STEP_END) && !engine_reaches(job)) {
         engine_away(job);
         return;
     }
@@ -482,7 +493,7 @@ static void engine_undo(struct job *job)
         engine_step_back(job);
         return;
     }
-    if (!job->domain->connected) {
+    if (!engine_reaches(job)) {
         engine_away(job);
         return;
     }

@@ -54,7 +54,7 @@ void engine_viewed(void *arg, struct domain *domain)
     struct job *job;
 
     TAILQ_FOREACH (job, &domain->jobs, link) {
-        if (job->leader == job)
+        if (job->leader == job && !job->plan->look)
             engine_viewed_job(job);
     }
     debt_chance(engine, domain);
@@ -67,6 +67,8 @@ void engine_domain_away(void *arg, struct domain *domain)
     struct job *job;
 
     TAILQ_FOREACH (job, &domain->jobs, link) {
+        if (job->plan->look)
+            continue;
         if (job->leader == job && (job->phase == PHASE_LOOKING || job->phase == PHASE_WAITING ||
                                    job->phase == PHASE_AWAY || job->phase == PHASE_RETRYING))
             engine_away(job);

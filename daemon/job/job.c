@@ -11,6 +11,8 @@
 #include "domain/domain.h"
 #include "domain/domains.h"
 #include "job/engine.h"
+#include "job/evidence.h"
+#include "job/hold.h"
 #include "journal/journal.h"
 #include "proto/snapvm-errors.h"
 
@@ -44,6 +46,8 @@ struct job *job_free(struct job *job)
     assert(TAILQ_EMPTY(&job->waiters));
     if (job->timer)
         event_free(job->timer);
+    evidence_drop(job);
+    hold_release(job);
     record_job_deinit(&job->record);
     error_clear(&job->failure);
     error_clear(&job->reply_error);

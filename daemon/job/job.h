@@ -15,6 +15,8 @@
 struct domain;
 struct engine;
 struct event;
+struct evidence;
+struct holds;
 struct qmp;
 struct record_disk;
 
@@ -69,6 +71,9 @@ struct job {
     bool status_frozen;               /* and the agent said frozen */
     int64_t lease;                    /* since when the lease stands that is used; 0: none is */
     bool dry;                         /* the overlays were found empty after QEMU's end */
+    struct evidence *seen;            /* of the record's images, in its order: job/evidence.h */
+    unsigned n_seen;
+    struct holds *holds; /* images that writers are kept out of: job/hold.h; NULL: none */
 };
 
 /* A job of that kind for a domain, with the next id; not started. */

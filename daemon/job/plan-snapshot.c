@@ -343,7 +343,7 @@ static bool snapshot_debt_is_paid(const struct job *job)
            job->domain->freeze == FREEZE_THAWED;
 }
 
-static void settle_note(struct job *job, struct journal_txn *txn)
+void snapshot_settle_note(struct job *job, struct journal_txn *txn)
 {
     if (!job_has(job, JOB_NO_METADATA) && !snapshot_find(job->domain, job->record.snapshot))
         snapshot_note_metadata(job, txn);
@@ -411,7 +411,7 @@ static const struct step snapshot_steps[] = {
     {.name = "settle",
      .act = settle_act,
      .flags = STEP_END,
-     .note = settle_note,
+     .note = snapshot_settle_note,
      .does = "metadata, current snapshot, outcome and events in one commit",
      .image = "the overlay"},
 };
@@ -538,7 +538,9 @@ struct job *snapshot_job_new(struct engine *engine, struct domain *domain, const
     job->record.snapshot = xstrdup(name);
     job->record.description = xstrdup(description);
     job->record.flags = flags;
-    job->plan = &plan_snapshot;
+    job->plan = domain->gone ? &plan_off_snapshot : &plan_snapshot;
+    if (domain->gone)
+        job->record.flags |= JOB_QUIESCED; /* nobody writes */
     return job;
 }
 

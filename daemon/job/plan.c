@@ -2,8 +2,9 @@
 
 #include <string.h>
 
-static const struct plan *const plans[] = {&plan_snapshot, &plan_back,  &plan_commit,
-                                           &plan_keep,     &plan_merge, &plan_pull};
+static const struct plan *const plans[] = {&plan_snapshot, &plan_back, &plan_off_snapshot,
+                                           &plan_commit,   &plan_keep, &plan_merge,
+                                           &plan_pull};
 
 #define N_PLANS (sizeof(plans) / sizeof(plans[0]))
 

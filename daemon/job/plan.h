@@ -51,6 +51,10 @@ struct plan {
     const struct step *steps;
     unsigned n_steps;
     const char *undone; /* the result when all steps were taken back */
+    /* Of guests that are shut off: fetches what the probes need from the image files, and then
+     * calls engine_judge. Such a job needs no monitor, its probes get no view. NULL: QEMU is asked.
+     */
+    void (*look)(struct job *);
     /* Reads progress, readiness and stalls from a fresh view; may change the record. */
     void (*observe)(struct job *, const struct view *);
     /* After a restart, before anything is looked at: what memory must hold meanwhile; NULL: none.
@@ -67,7 +71,8 @@ struct plan {
     void (*conclude)(struct job *, const char *result);
 };
 
-extern const struct plan plan_snapshot, plan_back, plan_commit, plan_keep, plan_merge, plan_pull;
+extern const struct plan plan_snapshot, plan_off_snapshot, plan_back, plan_commit, plan_keep,
+    plan_merge, plan_pull;
 
 /* The plan of a kind that has a step of that name, and its index; NULL for an unknown one. */
 const struct plan *plan_of_step(const char *kind, const char *step, unsigned *ret_index);

@@ -262,7 +262,9 @@ void engine_load(struct engine *engine, struct journal_model *model)
             job->plan->resume(job);
     }
     HASH_ITER (hh, engine->jobs, job, next) {
-        if (job->leader == job && !process_alive(&job->record.qemu))
+        if (job->plan->look)
+            engine_look(job);
+        else if (job->leader == job && !process_alive(&job->record.qemu))
             engine_away(job);
     }
 }

@@ -1,4 +1,4 @@
-/* A snapshot of a running guest's disks, as a job. */
+/* A snapshot of a guest's disks, as a job. */
 #ifndef SNAPVM_JOB_SNAPSHOT_JOB_H
 #define SNAPVM_JOB_SNAPSHOT_JOB_H
 
@@ -10,9 +10,11 @@
 struct domain;
 struct engine;
 struct job;
+struct journal_txn;
 struct record_disk;
 
-/* A job without disks yet, for a checked and free name; not started. */
+/* A job without disks yet, for a checked and free name; not started. Its plan is that of the
+ * domain's state: running, or shut off. */
 struct job *snapshot_job_new(struct engine *engine, struct domain *domain, const char *name,
                              const char *description, uint32_t flags);
 
@@ -20,12 +22,19 @@ struct job *snapshot_job_new(struct engine *engine, struct domain *domain, const
  */
 void snapshot_job_add_disk(struct job *job, struct record_disk *disk, const char *file, bool reuse);
 
+/* The same for a disk of a guest that is shut off, whose chain was read (domain/shutoff.h). */
+void snapshot_job_add_layer(struct job *job, struct record_disk *disk, const char *file,
+                            bool reuse);
+
 /* --- shared by the plans of a snapshot job --- */
 
 /* In memory the overlays are the active layers, and no view changes that until the job ends. */
 void snapshot_hold_chains(struct job *job);
 
-/* plan::conclude of both plans. */
+/* What the end's record holds: metadata, the current snapshot, events. */
+void snapshot_settle_note(struct job *job, struct journal_txn *txn);
+
+/* plan::conclude of all of them. */
 void snapshot_conclude(struct job *job, const char *result);
 
 #endif

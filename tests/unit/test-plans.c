@@ -6,8 +6,9 @@
 
 /* --- the tables as such --- */
 
-static const struct plan *const all_plans[] = {&plan_snapshot, &plan_back,  &plan_commit,
-                                               &plan_keep,     &plan_merge, &plan_pull};
+static const struct plan *const all_plans[] = {&plan_snapshot, &plan_back, &plan_off_snapshot,
+                                               &plan_commit,   &plan_keep, &plan_merge,
+                                               &plan_pull};
 
 START_TEST(steps_are_found_by_their_names)
 {
@@ -42,7 +43,9 @@ START_TEST(plans_are_sound)
         ck_assert(!decided || !step->undo);
         decided |= (step->flags & (STEP_DECIDE | STEP_COMMITS)) != 0;
     }
-    ck_assert(plan->offline && plan->conclude && plan->undone);
+    /* One that works on files alone needs no monitor, and never loses one. */
+    ck_assert(!plan->look != !plan->offline);
+    ck_assert(plan->conclude && plan->undone);
 }
 END_TEST
 

@@ -1,0 +1,171 @@
+/* A snapshot of a guest that is shut off. Nobody writes, so there is nothing to freeze and no
+ * instant to meet: the overlays are made, and one record makes them the disks. Writers are kept out
+ * of the old layers meanwhile, so that a guest which is started just then is refused by QEMU
+ * instead of writing below an overlay.
+ *
+ * An overlay is empty until the guest is started from it and reads through to the layer below, so
+ * both are the right image for as long as the job runs. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "domain/disk.h"
+#include "domain/domains.h"
+#include "domain/shutoff.h"
+#include "job/engine.h"
+#include "job/evidence.h"
+#include "job/files.h"
+#include "job/hold.h"
+#include "job/snapshot-job.h"
+#include "journal/journal.h"
+#include "proto/snapvm-errors.h"
+
+static bool is_overlay(const struct record_image *image)
+{
+    return strcmp(image->role, "overlay") == 0;
+}
+
+/* --- evidence --- */
+
+/* Overlays that are half made are made anew. What an undo removed is gone for good. */
+static enum seen off_overlays_probe(const struct job *job, const struct view *view _unused_)
+{
+    for (unsigned i = 0; i < job->record.n_images && !job_has(job, JOB_UNDOING); i++) {
+        const struct record_image *image = &job->record.images[i];
+
+        if (is_overlay(image) &&
+            (!evidence_of(job, image)->there ||
+             (image->made && !evidence_lies_on(job, image, job_image(job, image->disk, "source")))))
+            return NOT_YET;
+    }
+    return job_has(job, JOB_UNDOING) ? NOT_YET : HOLDS;
+}
+
+/* --- acts --- */
+
+static void off_overlays_end(struct job *job, const struct error *err)
+{
+    if (err)
+        job_failed(job, err);
+    else
+        job_acted(job, NULL);
+}
+
+static void off_overlays_made(struct job *job, const struct error *err)
+{
+    if (err)
+        job_failed(job, err);
+    else
+        files_sync_overlays(job, off_overlays_end);
+}
+
+static void off_overlays_cleared(struct job *job, const struct error *err)
+{
+    if (err)
+        job_failed(job, err);
+    else
+        files_create_overlays(job, off_overlays_made);
+}
+
+static void off_overlays_held(struct job *job, const struct error *err)
+{
+    if (err)
+        job_failed(job, err);
+    else if (job->recovered)
+        files_remove_overlays(job, off_overlays_cleared); /* what was half made before the crash */
+    else
+        files_create_overlays(job, off_overlays_made);
+}
+
+static void off_overlays_act(struct job *job)
+{
+    xstrset(&job->record.state, "running");
+    hold_images(job, "source", off_overlays_held);
+}
+
+static void off_overlays_removed(struct job *job, const struct error *err)
+{
+    hold_release(job);
+    job_acted(job, err);
+}
+
+static void off_overlays_undo(struct job *job)
+{
+    files_remove_overlays(job, off_overlays_removed);
+}
+
+static void off_settle_act(struct job *job)
+{
+    engine_end(job, "completed");
+}
+
+static const struct step off_snapshot_steps[] = {
+    {.name = "off-overlays",
+     .probe = off_overlays_probe,
+     .act = off_overlays_act,
+     .undo = off_overlays_undo,
+     .flags = STEP_RECORD,
+     .does =
+         "keep writers out of the active layers by QEMU's image locks; make the overlays (never "
+         "over a file that is there), sync them and their folder",
+     .image = "the old layer; an overlay is empty and reads through"},
+    {.name = "off-settle",
+     .act = off_settle_act,
+     .flags = STEP_END,
+     .note = snapshot_settle_note,
+     .does = "the overlays as the disks, metadata, current snapshot, outcome and events in one "
+             "commit",
+     .image = "the overlay"},
+};
+
+/* --- hooks --- */
+
+/* After a restart: nobody kept a guest from being started in between. */
+static int off_snapshot_forward(const struct job *job, const struct view *view _unused_,
+                                struct error *err)
+{
+    if (shutoff_need(job->domain,
+                     "it was started before its snapshot was complete; everything is as it was, "
+                     "ask again",
+                     err) < 0)
+        return -1;
+    for (unsigned i = 0; i < job->record.n_images; i++) {
+        const struct record_image *image = &job->record.images[i];
+
+        if (!is_overlay(image) && evidence_of(job, image)->holders.writers)
+            return image_in_use(err, image->file);
+    }
+    return 0;
+}
+
+void snapshot_job_add_layer(struct job *job, struct record_disk *disk, const char *file, bool reuse)
+{
+    const struct record_layer *active = &disk->chain[0];
+    struct record_image *image;
+
+    image = record_job_add_image(&job->record, disk->target, "source", active->file);
+    xstrset(&image->format, active->format);
+    image->virtual_size = active->virtual_size;
+    image = record_job_add_image(&job->record, disk->target, "overlay", file);
+    xstrset(&image->format, "qcow2");
+    image->virtual_size = active->virtual_size;
+    image->made = !reuse;
+}
+
+static void off_snapshot_conclude(struct job *job, const char *result)
+{
+    if (job->recovered)
+        xstrset(&job->record.evidence, "recovered-offline");
+    snapshot_conclude(job, result);
+}
+
+const struct plan plan_off_snapshot = {
+    .name = "snapshot",
+    .title = "Snapshot of a guest that is shut off",
+    .steps = off_snapshot_steps,
+    .n_steps = sizeof(off_snapshot_steps) / sizeof(off_snapshot_steps[0]),
+    .undone = "rolled-back",
+    .look = evidence_look,
+    .forward = off_snapshot_forward,
+    .conclude = off_snapshot_conclude,
+};

@@ -1,0 +1,243 @@
+"""Runs scenarios with guests that are shut off, on real files: the daemon kills itself at its n-th
+boundary, for every n; is started again; everything must hold. Behind a share of the n it kills
+itself again at the m-th boundary of that recovery, for every m.
+
+`--only NAME` picks a scenario, `--at N[,M]` one crash, `--keep` leaves the failed worlds behind. A
+failure prints the command that repeats it. SNAPVM_TEST_ALL=1 or `--all` runs everything.
+"""
+
+import argparse
+import multiprocessing
+import os
+import shutil
+import sys
+import tempfile
+import time
+import traceback
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "lib"))
+
+import daemon  # noqa: E402
+from client import RpcError  # noqa: E402
+from offworld import DOMAIN, FOLDER, TIMEOUT, OffWorld, Wrong, content, require, tool  # noqa: E402
+
+LIMIT = 500         # more boundaries than any plan has: a daemon that dies for ever is a failure
+
+
+class Result:
+    def __init__(self, label):
+        self.label = label
+        self.crashed = self.crashed_again = False
+        self.outcome = self.error = None
+        self.boundaries = []
+
+
+def run(scenario, at=None, again=None, keep=False):
+    label = scenario.name + (f" --at {at}" if at else "") + (f",{again}" if again else "")
+    result = Result(label)
+    world = OffWorld(scenario)
+    try:
+        misfortune(world, at, again, result)
+    except (Wrong, RpcError, OSError, RuntimeError, AssertionError, KeyError, TypeError) as error:
+        result.error = f"{type(error).__name__}: {error}"
+        if not isinstance(error, Wrong):
+            result.error += "\n" + traceback.format_exc()
+        if world.daemon.log.exists():
+            result.error += "\n" + world.daemon.log_tail(4000)
+    finally:
+        result.boundaries = result.boundaries or world.boundaries()
+        world.close(keep and result.error is not None)
+    return result
+
+
+def misfortune(world, at, again, result):
+    if not (world.start(at) and world.act()):
+        result.crashed = True
+        if not recover(world, again):
+            result.crashed_again = True
+            recover(world, None)
+    result.boundaries = world.boundaries()
+    if not result.crashed_again and (again or (at and not result.crashed)):
+        # It was told to die at a boundary that it did not reach: from here on it may not.
+        recover(world, None)
+    check(world)
+    world.scenario.check(world)
+    result.outcome = "/".join(job["outcome"]["result"] for job in world.jobs())
+    # Once more: what was done is told, and nothing is done again.
+    before = {job["id"]: job["outcome"] for job in world.jobs()}
+    recover(world, None)
+    check(world)
+    world.scenario.check(world)
+    require({job["id"]: job["outcome"] for job in world.jobs()} == before, "a repeated request acted")
+
+
+def recover(world, crash_at):
+    """A new daemon in the old state, that is asked for the same again. False when it died at its
+    own boundary."""
+    world.errors.clear()
+    world.hang_up()
+    world.daemon.kill()
+    survived = world.start(crash_at) and world.act()
+    if not survived and crash_at is None:
+        raise Wrong("the daemon died, and nobody had told it to")
+    return survived
+
+
+def check(world):
+    """What must hold once everything has come to rest, whatever went wrong before."""
+    for job in world.jobs():
+        world.call("job.wait", job=job["id"], for_="ended", timeout_ms=TIMEOUT * 1000 - 5000)
+    require(not world.errors, f"refused: {world.errors}")
+    disks, snapshots = world.disks(), world.snapshots()
+    check_disks(world, disks)
+    for name, snapshot in snapshots.items():
+        for disk in snapshot["disks"]:
+            want = world.scenario.snapshot_content(world, name, disk["disk"])
+            found = content(disk["backing"], file_format(world, disk["backing"]))
+            require(found == want, f"snapshot {name} of {disk['disk']} has other content")
+    check_files(world, disks, snapshots)
+
+
+def check_disks(world, disks):
+    for target in world.targets:
+        disk = disks[target]
+        require(content(disk["active"], disk["format"]) == world.scenario.content(world, target),
+                f"{target}: {disk['active']} has other content")
+        for above, below in zip(disk["chain"], disk["chain"][1:]):
+            info = tool("qemu-img", "info", "-f", above["format"], above["file"])
+            require(f"backing file: {below['file']}" in info,
+                    f"{above['file']} does not lie on {below['file']}:\n{info}")
+        for layer in disk["chain"]:
+            if layer["format"] == "qcow2":
+                tool("qemu-img", "check", "-q", "-f", "qcow2", layer["file"])
+
+
+def file_format(world, path):
+    return world.drivers.get(path, "qcow2")
+
+
+def check_files(world, disks, snapshots):
+    """Every file in the folder is somebody's."""
+    known = {layer["file"] for disk in disks.values() for layer in disk["chain"]}
+    known |= {file for snapshot in snapshots.values() for disk in snapshot["disks"]
+              for file in (disk["file"], disk["backing"])}
+    for job in world.jobs():
+        for file in job["outcome"]["files"]:
+            there = os.path.exists(file["file"])
+            if file["state"] == "removed":
+                require(not there or file["file"] in known, f"{file['file']} is not removed")
+            else:
+                require(there or world.scenario.is_removed(file["file"]),
+                        f"{file['file']} is {file['state']} and not there")
+                known.add(file["file"])
+    there = {os.path.join(world.images, name) for name in os.listdir(world.images)}
+    require(known <= there | {None} or world.scenario.loses(known - there),
+            f"missing: {known - there}")
+    first = {os.path.join(world.images, name) for name in world.first_files}
+    require(there <= known | first, f"left over: {there - known - first}")
+
+
+# ---- which runs ----
+
+def run_second(argument):
+    """All second crashes behind one first crash."""
+    scenario, at, keep = argument
+    results = []
+    for again in range(1, LIMIT):
+        results.append(run(scenario, at, again, keep))
+        if not results[-1].crashed_again:
+            break
+    return results
+
+
+def run_first(argument):
+    scenario, at, keep = argument
+    return [run(scenario, at, None, keep)]
+
+
+def failed(result):
+    print(f"FAIL {result.label}")
+    for line in result.error.splitlines():
+        print(f"    {line}")
+    print(f"    again: {sys.argv[0]} --keep --only {result.label}", flush=True)
+
+
+def series(scenario, options, pool):
+    """How many runs went wrong."""
+    started = time.monotonic()
+    dry = run(scenario, keep=options.keep)
+    if dry.error:
+        failed(dry)
+        return 1
+    numbers = range(1, len(dry.boundaries) + 1)
+    work = [(run_first, [(scenario, n, options.keep) for n in numbers]),
+            (run_second, [(scenario, n, options.keep) for n in numbers[::options.share or LIMIT]])]
+    results = [dry]
+    for function, items in work:
+        for batch in pool.imap_unordered(function, items):
+            results += batch
+    for result in results:
+        if result.error:
+            failed(result)
+    bad = sum(result.error is not None for result in results)
+    print(f"{'FAIL' if bad else 'PASS'} {scenario.name}: {len(dry.boundaries)} boundaries, "
+          f"{len(results)} runs, {sum(r.crashed for r in results)} crashes, "
+          f"{sum(r.crashed_again for r in results)} second ones, {bad} wrong; {dry.outcome}; "
+          f"{time.monotonic() - started:.1f} s", flush=True)
+    return bad
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only")
+    parser.add_argument("--at")
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--keep", action="store_true")
+    parser.add_argument("--all", action="store_true",
+                        default=bool(os.environ.get("SNAPVM_TEST_ALL")))
+    parser.add_argument("--share", type=int,
+                        help="second crashes behind each n-th first one; 0 none, 1 all")
+    options = parser.parse_args()
+    if options.share is None:
+        options.share = 3 if options.all else 13
+    return options
+
+
+def missing():
+    """Why this cannot run here, or None."""
+    for program in ("qemu-img", "qemu-io"):
+        if not shutil.which(program):
+            return f"no {program}"
+    return daemon.missing_program()
+
+
+def main(scenarios):
+    options = arguments()
+    reason = missing()
+    if reason:
+        print(f"SKIP: {reason}")
+        return 77
+    if options.only:
+        scenarios = [s for s in scenarios if s.name == options.only]
+    elif not options.all:
+        scenarios = [s for s in scenarios if s.quick]
+    memory = "/dev/shm" if os.path.isdir("/dev/shm") else None
+    os.environ[FOLDER] = folder = tempfile.mkdtemp(prefix="snapvm-plans-", dir=memory)
+    bad = 0
+    try:
+        if options.at:
+            at, _, again = options.at.partition(",")
+            result = run(scenarios[0], int(at), int(again) if again else None, options.keep)
+            for n, name in enumerate(result.boundaries, 1):
+                print(f"    {n} {name}")
+            if result.error:
+                failed(result)
+            bad = result.error is not None
+        else:
+            with multiprocessing.get_context("fork").Pool(options.jobs) as pool:
+                bad = sum(series(scenario, options, pool) for scenario in scenarios)
+    finally:
+        if not (options.keep and bad):
+            shutil.rmtree(folder, ignore_errors=True)
+    return 1 if bad else 0

@@ -1,0 +1,197 @@
+"""One world of a test with a guest that is shut off: real images with known content, the daemon, and
+a client that repeats itself.
+
+Every layer's content is known by what was written to it, so that what the daemon names, and what
+every snapshot stands for, can be held against what it has to be.
+"""
+
+import hashlib
+import os
+import pathlib
+import shutil
+import subprocess
+import tempfile
+
+from client import RpcError
+from daemon import Daemon
+
+DOMAIN = "web"
+FOLDER = "SNAPVM_PLANS_FOLDER"      # set by the driver: where all worlds are
+SIZE = 2 << 20
+BLOCK = 64 << 10
+TIMEOUT = 30
+
+
+class Wrong(Exception):
+    """A promise does not hold."""
+
+
+def require(condition, sentence):
+    if not condition:
+        raise Wrong(sentence)
+
+
+def tool(*words):
+    done = subprocess.run([str(word) for word in words], capture_output=True, text=True,
+                          check=False)
+    if done.returncode != 0:
+        raise Wrong(f"{' '.join(str(w) for w in words)}: {done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def write(path, driver, blocks):
+    """Fills whole blocks of an image: {block: pattern}."""
+    commands = []
+    for block, pattern in blocks.items():
+        commands += ["-c", f"write -q -P {pattern} {block * BLOCK} {BLOCK}"]
+    tool("qemu-io", "-f", driver, *commands, path)
+
+
+def content(path, driver):
+    """What a guest would read from an image, as a digest."""
+    with tempfile.NamedTemporaryFile(prefix="raw-", dir=os.environ.get(FOLDER)) as raw:
+        tool("qemu-img", "convert", "-f", driver, "-O", "raw", path, raw.name)
+        return hashlib.sha1(pathlib.Path(raw.name).read_bytes()).hexdigest()
+
+
+def expected(*layers):
+    """The digest of layers of blocks, the base first."""
+    data = bytearray(SIZE)
+    for blocks in layers:
+        for block, pattern in blocks.items():
+            data[block * BLOCK:(block + 1) * BLOCK] = bytes([pattern]) * BLOCK
+    return hashlib.sha1(data).hexdigest()
+
+
+class OffWorld:
+    """`disks` chains of `layers` images each, the lowest of `base` format; all layers overlap."""
+
+    def __init__(self, scenario):
+        self.scenario = scenario
+        self.root = tempfile.mkdtemp(prefix="world-", dir=os.environ.get(FOLDER))
+        self.images = os.path.join(self.root, "images")
+        os.mkdir(self.images)
+        self.daemon = Daemon(self.root)
+        self.list_file = os.path.join(self.root, "boundaries")
+        self.targets = [f"vd{chr(97 + n)}" for n in range(scenario.disks)]
+        self.drivers = {}       # file -> format
+        self.layers = {target: [] for target in self.targets}   # the base first
+        self.blocks = {}        # file -> {block: pattern}
+        for number, target in enumerate(self.targets):
+            self.make_chain(number, target)
+        self.first_files = set(os.listdir(self.images))
+        self.answers = {}
+        self.errors = {}
+        self.client = None
+
+    def make_chain(self, number, target):
+        for layer in range(self.scenario.layers):
+            driver = self.scenario.base if layer == 0 else "qcow2"
+            path = os.path.join(self.images, f"{target}-{layer}.{driver}")
+            below = self.layers[target][-1] if layer else None
+            words = ["-b", below, "-F", self.drivers[below]] if below else []
+            tool("qemu-img", "create", "-q", "-f", driver, *words, path, SIZE)
+            self.add_layer(target, path, driver,
+                           {layer * 2 + n: 1 + number * 64 + layer * 8 + n for n in range(4)})
+
+    def add_layer(self, target, path, driver, blocks):
+        """A layer on top of those that are there, with writes of a guest in it."""
+        write(path, driver, blocks)
+        self.drivers[path] = driver
+        self.layers[target].append(path)
+        self.blocks[path] = blocks
+
+    def expected(self, target, upto=None):
+        """What a guest reads from that many of the first layers (all without)."""
+        return expected(*(self.blocks[path] for path in self.layers[target][:upto]))
+
+    def close(self, keep=False):
+        self.hang_up()
+        self.daemon.kill()
+        if keep:
+            print(f"    kept: {self.root}")
+        else:
+            shutil.rmtree(self.root, ignore_errors=True)
+
+    # ---- the daemon ----
+
+    def start(self, crash_at=None):
+        """False when it died by its crash point before it was ready."""
+        environment = {"SNAPVM_CRASH_LIST": self.list_file}
+        if crash_at is not None:
+            environment["SNAPVM_CRASH_AT"] = str(crash_at)
+        try:
+            self.daemon.start(**environment)
+        except RuntimeError as error:
+            if crash_at is not None and "exit -9" in str(error):
+                return False
+            raise
+        return True
+
+    def hang_up(self):
+        if self.client is not None:
+            self.client.close()
+            self.client = None
+
+    def boundaries(self):
+        try:
+            return pathlib.Path(self.list_file).read_text(encoding="utf-8").split()
+        except FileNotFoundError:
+            return []
+
+    # ---- requests ----
+
+    def call(self, method, **params):
+        if self.client is None:
+            self.client = self.daemon.client(timeout=TIMEOUT)
+        return self.client.call(method, **params)
+
+    def define(self):
+        disks = [{"target": target, "file": self.layers[target][-1],
+                  "format": self.drivers[self.layers[target][-1]]} for target in self.targets]
+        return self.call("domain.define", name=DOMAIN, request_id="define",
+                         qmp=os.path.join(self.root, "no-qmp.sock"), disks=disks)
+
+    def ask(self, key, method, **params):
+        """A changing request under its request_id. Returns the answer, or None when it was refused.
+        An answer that was once given stands."""
+        try:
+            answer = self.call(method, request_id=key, **params)
+        except RpcError as error:
+            if key in self.answers and self.answers[key].get("state") == "ended":
+                raise Wrong(f"{key}: was answered, is refused now: {error}") from None
+            self.errors[key] = error
+            return None
+        before = self.answers.get(key)
+        if before is not None and "id" in answer:
+            require(before["id"] == answer["id"],
+                    f"{key}: job {before['id']} at first, job {answer['id']} when repeated")
+            require(before["state"] != "ended" or before["outcome"] == answer["outcome"],
+                    f"{key}: outcome was {before['outcome']}, is {answer['outcome']}")
+        self.answers[key] = answer
+        return answer
+
+    def act(self):
+        """The scenario's requests from the first one on. False when the daemon died meanwhile."""
+        try:
+            self.define()
+            self.scenario.act(self)
+        except (ConnectionError, FileNotFoundError) as error:
+            self.hang_up()
+            if self.daemon.process is not None and self.daemon.wait_end() == -9:
+                return False
+            raise Wrong(f"the daemon ended by itself: {error}") from error
+        return True
+
+    def jobs(self):
+        return self.call("job.list", domain=DOMAIN)["jobs"]
+
+    def domain(self):
+        return self.call("domain.get", domain=DOMAIN)
+
+    def disks(self):
+        return {disk["target"]: disk for disk in self.domain()["disks"]}
+
+    def snapshots(self):
+        return {snapshot["name"]: snapshot
+                for snapshot in self.call("snapshot.list", domain=DOMAIN)["snapshots"]}
