@@ -19,7 +19,7 @@ static const char *yes_no(struct json_object *object, const char *name)
     return value < 0 ? NULL : value ? "yes" : "no";
 }
 
-static void set_size(struct row *row, size_t column, struct json_object *object, const char *name)
+void show_size(struct row *row, size_t column, struct json_object *object, const char *name)
 {
     long long bytes = json_int(object, name, -1);
     _cleanup_free_ char *size = bytes < 0 ? NULL : text_size(bytes);
@@ -82,7 +82,7 @@ static void show_disks(struct json_object *disks)
         row_set(row, 2, yes_no(disk, "read_only"));
         row_setf(row, 3, "%zu", length_of(chain));
         if (length_of(chain))
-            set_size(row, 4, json_object_array_get_idx(chain, 0), "virtual_size");
+            show_size(row, 4, json_object_array_get_idx(chain, 0), "virtual_size");
         row_set(row, 5, json_string(disk, "active"));
     }
     if (length_of(disks))
@@ -160,8 +160,8 @@ static void add_chain(struct table *table, struct json_object *disk)
         row = table_row(table, row);
         row_set(row, 0, json_string(image, "file"));
         row_set(row, 1, json_string(image, "format"));
-        set_size(row, 2, image, "virtual_size");
-        set_size(row, 3, image, "actual_size");
+        show_size(row, 2, image, "virtual_size");
+        show_size(row, 3, image, "actual_size");
         row_set(row, 4, json_string(image, "node"));
     }
 }

@@ -32,10 +32,8 @@ void show_document(struct json_object *result)
 void show_guest(struct json_object *result)
 {
     static const struct column columns[] = {
-        {"MOUNTPOINT", 0},
-        {"TYPE", 0},
-        {"DEVICE", 0},
-        {NULL, 0},
+        {"MOUNTPOINT", 0},      {"TYPE", 0}, {"DISK", 0}, {"DEVICE", 0}, {"SIZE", COLUMN_RIGHT},
+        {"USED", COLUMN_RIGHT}, {NULL, 0},
     };
     _cleanup_table_ struct table *pairs = table_pairs();
     _cleanup_table_ struct table *table = table_new(columns);
@@ -51,7 +49,10 @@ void show_guest(struct json_object *result)
 
         row_set(row, 0, json_string(one, "mountpoint"));
         row_set(row, 1, json_string(one, "type"));
-        row_set(row, 2, json_string(one, "name"));
+        row_set(row, 2, json_string(one, "disk"));
+        row_set(row, 3, json_string(one, "name"));
+        show_size(row, 4, one, "total_bytes");
+        show_size(row, 5, one, "used_bytes");
     }
     if (fs && json_object_array_length(fs))
         putchar('\n');

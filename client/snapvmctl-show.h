@@ -32,6 +32,10 @@ void show_snapshots(struct json_object *result);
 void show_snapshot_tree(struct json_object *result);
 void show_current(struct json_object *result);
 
+/* A member in bytes as a cell, "-" where it is missing or negative. */
+struct row;
+void show_size(struct row *row, size_t column, struct json_object *object, const char *name);
+
 /* Guests, the daemon, and the rest. */
 void show_guest(struct json_object *result);
 void show_frozen(struct json_object *result);

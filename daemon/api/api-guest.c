@@ -16,20 +16,28 @@
 #include "journal/journal.h"
 #include "proto/snapvm-errors.h"
 #include "qemu/agent.h"
+#include "qemu/qmp-pci.h"
 
 #define LEASE_MS 30000
 
 /* --- guest.status --- */
 
-/* A status on its way: what the agent is, then what it has mounted. */
+/* A status on its way: where QEMU has the devices, what the agent is, what it has mounted. */
 struct asking {
     struct call *call;
     char *domain, *kind;
+    struct qmp_pci *devices;
+    unsigned n_devices;
 };
+
+static struct domain *asking_domain(const struct asking *asking)
+{
+    return domains_find(call_context(asking->call)->domains, asking->domain);
+}
 
 static void asking_answer(struct asking *asking, json_object *fs)
 {
-    const struct domain *domain = domains_find(call_context(asking->call)->domains, asking->domain);
+    const struct domain *domain = asking_domain(asking);
     json_object *result = json_object_new_object();
 
     json_add_string(result, "agent_state", domain ? domain_agent_state(domain) : "none");
@@ -37,21 +45,53 @@ static void asking_answer(struct asking *asking, json_object *fs)
     json_add_string(result, "kind", asking->kind);
     json_object_object_add(result, "fs", fs ? fs : json_object_new_array());
     call_result(asking->call, result);
+    qmp_pci_free(asking->devices, asking->n_devices);
     free(asking->domain);
     free(asking->kind);
     free(asking);
 }
 
-static json_object *wire_fs(const struct agent_fs *fs)
+static const char *asking_target(const struct asking *asking, const struct agent_disk *disk)
+{
+    const struct domain *domain = asking_domain(asking);
+    const char *qdev = NULL;
+
+    for (unsigned i = 0; i < asking->n_devices && disk->bus >= 0 && !qdev; i++)
+        if (asking->devices[i].bus == disk->bus && asking->devices[i].slot == disk->slot &&
+            asking->devices[i].function == disk->function)
+            qdev = asking->devices[i].qdev;
+    for (unsigned i = 0; domain && qdev && i < domain->record.n_disks; i++) {
+        const struct record_disk *record = &domain->record.disks[i];
+
+        if (record->qdev && strcmp(record->qdev, qdev) == 0)
+            return record->target;
+    }
+    return NULL;
+}
+
+static json_object *wire_fs(const struct asking *asking, const struct agent_fs *fs)
 {
     json_object *object = json_object_new_object(), *disks = json_object_new_array();
 
     json_add_string(object, "mountpoint", fs->mountpoint);
     json_add_string(object, "type", fs->type);
     json_add_string(object, "name", fs->name);
-    for (unsigned i = 0; i < fs->n_disks; i++)
-        json_object_array_add(disks, json_object_new_string(fs->disks[i]));
+    json_add_string(object, "disk", NULL);
+    for (unsigned i = 0; i < fs->n_disks; i++) {
+        const char *target = asking_target(asking, &fs->disks[i]);
+        json_object *disk = json_object_new_object();
+
+        json_add_string(disk, "disk", target);
+        json_add_string(disk, "dev", fs->disks[i].dev);
+        json_object_array_add(disks, disk);
+        if (fs->n_disks == 1)
+            json_add_string(object, "disk", target);
+    }
     json_object_object_add(object, "disks", disks);
+    if (fs->total >= 0)
+        json_add_int(object, "total_bytes", fs->total);
+    if (fs->used >= 0)
+        json_add_int(object, "used_bytes", fs->used);
     return object;
 }
 
@@ -60,7 +100,7 @@ static void status_fs(void *arg, const struct agent_reply *reply, const struct e
     json_object *array = json_object_new_array();
 
     for (unsigned i = 0; !err && i < reply->n_fs; i++)
-        json_object_array_add(array, wire_fs(&reply->fs[i]));
+        json_object_array_add(array, wire_fs(arg, &reply->fs[i]));
     asking_answer(arg, array);
 }
 
@@ -74,8 +114,7 @@ static void status_info(void *arg, const struct agent_reply *reply, const struct
 
 static void status_freeze(void *arg, const struct agent_reply *reply, const struct error *err)
 {
-    struct asking *asking = arg;
-    struct domain *domain = domains_find(call_context(asking->call)->domains, asking->domain);
+    struct domain *domain = asking_domain(arg);
 
     if (!domain)
         return;
@@ -87,10 +126,39 @@ static void status_freeze(void *arg, const struct agent_reply *reply, const stru
         domain->freeze = reply->frozen ? FREEZE_FROZEN : FREEZE_UNKNOWN;
 }
 
+static bool status_can_ask(const struct domain *domain)
+{
+    return domain && domain_is_running(domain) && domain->port_open && domain->agent &&
+           agent_is_up(domain->agent);
+}
+
+static void status_devices(void *arg, const struct qmp_pci *devices, unsigned n,
+                           const struct error *err _unused_)
+{
+    struct asking *asking = arg;
+    const struct domain *domain = asking_domain(asking);
+    unsigned timeout_ms = call_context(asking->call)->engine->options.agent_timeout_ms;
+
+    if (!status_can_ask(domain)) {
+        asking_answer(asking, NULL);
+        return;
+    }
+    asking->devices = xrealloc(NULL, n, sizeof(*devices));
+    for (unsigned i = 0; i < n; i++) {
+        asking->devices[i] = devices[i];
+        asking->devices[i].qdev = xstrdup(devices[i].qdev);
+    }
+    asking->n_devices = n;
+    agent_cork(domain->agent);
+    agent_call(domain->agent, AGENT_INFO, NULL, 0, timeout_ms, status_info, asking);
+    agent_call(domain->agent, AGENT_STATUS, NULL, 0, timeout_ms, status_freeze, asking);
+    agent_call(domain->agent, AGENT_FSINFO, NULL, 0, timeout_ms, status_fs, asking);
+    agent_uncork(domain->agent);
+}
+
 void guest_status_handle(struct call *call)
 {
     struct domain *domain = answer_need_domain(call);
-    unsigned timeout_ms;
     struct asking *asking;
 
     if (!domain)
@@ -98,17 +166,10 @@ void guest_status_handle(struct call *call)
     asking = xzalloc(sizeof(*asking));
     asking->call = call;
     asking->domain = xstrdup(domain->record.name);
-    if (!domain_is_running(domain) || !domain->port_open || !domain->agent ||
-        !agent_is_up(domain->agent)) {
+    if (status_can_ask(domain))
+        qmp_query_pci(domain->qmp, status_devices, asking);
+    else
         asking_answer(asking, NULL);
-        return;
-    }
-    timeout_ms = call_context(call)->engine->options.agent_timeout_ms;
-    agent_cork(domain->agent);
-    agent_call(domain->agent, AGENT_INFO, NULL, 0, timeout_ms, status_info, asking);
-    agent_call(domain->agent, AGENT_STATUS, NULL, 0, timeout_ms, status_freeze, asking);
-    agent_call(domain->agent, AGENT_FSINFO, NULL, 0, timeout_ms, status_fs, asking);
-    agent_uncork(domain->agent);
 }
 
 /* --- guest.freeze --- */

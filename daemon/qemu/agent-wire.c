@@ -238,7 +238,26 @@ static int read_info(json_object *value, struct agent_reply *reply)
     return 0;
 }
 
-/* Disks without a device name (other guests than Linux) are left out. */
+/* What is no size in bytes is unknown. */
+static int64_t read_size(json_object *object, const char *name)
+{
+    int64_t size = json_int(object, name, -1);
+
+    return size >= 0 && size < INT64_MAX ? size : -1;
+}
+
+static void read_disk(json_object *value, struct agent_disk *disk)
+{
+    json_object *pci = json_sub(value, "pci-controller");
+
+    *disk = (struct agent_disk){.dev = clean_member(value, "dev"), .bus = -1};
+    if (!pci || json_int(pci, "domain", -1) != 0)
+        return;
+    disk->bus = json_int(pci, "bus", -1);
+    disk->slot = json_int(pci, "slot", -1);
+    disk->function = json_int(pci, "function", -1);
+}
+
 static void read_disks(json_object *value, struct agent_fs *fs)
 {
     json_object *disks = json_array(value, "disk");
@@ -248,8 +267,8 @@ static void read_disks(json_object *value, struct agent_fs *fs)
     for (size_t i = 0; i < n; i++) {
         json_object *disk = json_object_array_get_idx(disks, i);
 
-        if (json_string(disk, "dev"))
-            fs->disks[fs->n_disks++] = clean_member(disk, "dev");
+        if (json_object_is_type(disk, json_type_object))
+            read_disk(disk, &fs->disks[fs->n_disks++]);
     }
 }
 
@@ -268,7 +287,9 @@ static int read_fsinfo(json_object *value, struct agent_reply *reply)
             return -1;
         *fs = (struct agent_fs){.mountpoint = clean_member(item, "mountpoint"),
                                 .type = clean_member(item, "type"),
-                                .name = clean_member(item, "name")};
+                                .name = clean_member(item, "name"),
+                                .total = read_size(item, "total-bytes"),
+                                .used = read_size(item, "used-bytes")};
         reply->n_fs++;
         read_disks(item, fs);
     }
@@ -317,7 +338,7 @@ void agent_reply_deinit(struct agent_reply *reply)
         struct agent_fs *fs = &reply->fs[i];
 
         for (unsigned j = 0; j < fs->n_disks; j++)
-            free(fs->disks[j]);
+            free(fs->disks[j].dev);
         free(fs->disks);
         free(fs->mountpoint);
         free(fs->type);

@@ -36,7 +36,7 @@ enum agent_line {
     AGENT_LINE_SYNC,     /* 0xFF and a number: the answer of a guest-sync-delimited */
     AGENT_LINE_ANSWER,   /* one "return" or "error" */
     AGENT_LINE_GARBAGE,  /* neither: no honest agent says this */
-    AGENT_LINE_TOO_LONG, /* over LIMIT_AGENT_LINE */
+    AGENT_LINE_TOO_LONG, /* over LIMIT_AGENT_LINE: said once, the rest of it is skipped */
 };
 
 struct agent_message {

@@ -322,6 +322,22 @@ static void agent_take_garbage(struct agent *agent)
     agent_take_answer(agent, &nothing);
 }
 
+/* A line over the bound is skipped to its end. A guest with very many mounts has such a list of
+ * file systems, which is then unknown; no other honest answer is long. */
+static void agent_take_too_long(struct agent *agent)
+{
+    struct agent_entry *head = TAILQ_FIRST(&agent->sent);
+    _cleanup_error_ struct error err = {0};
+
+    if (!head || head->sync)
+        return;
+    agent_unavailable(&err, agent, "an answer over the bound");
+    if (head->call == AGENT_FSINFO)
+        entry_finish(head, NULL, &err);
+    else
+        agent_doubt(agent, &err);
+}
+
 static void agent_take_lines(struct agent *agent)
 {
     while (!agent->freed && agent->state == AGENT_UP) {
@@ -337,7 +353,7 @@ static void agent_take_lines(struct agent *agent)
         else if (line == AGENT_LINE_GARBAGE)
             agent_take_garbage(agent);
         else
-            agent_lose(agent, "an answer over the bound");
+            agent_take_too_long(agent);
         agent_message_deinit(&message);
     }
 }

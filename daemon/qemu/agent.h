@@ -46,10 +46,17 @@ enum agent_call {
     AGENT_FSINFO, /* guest-get-fsinfo; refused by a frozen agent */
 };
 
+/* A disk below a file system, as the guest sees it. */
+struct agent_disk {
+    char *dev;                   /* "/dev/vda"; empty where the agent does not tell */
+    int64_t bus, slot, function; /* of its PCI controller in domain 0; -1 where it has none */
+};
+
 struct agent_fs {
     /* Valid UTF-8 without control characters, at most 256 bytes; empty where none was given. */
     char *mountpoint, *type, *name;
-    char **disks; /* devices in the guest, "/dev/vda" */
+    int64_t total, used; /* bytes; -1 unknown */
+    struct agent_disk *disks;
     unsigned n_disks;
 };
 
@@ -63,7 +70,8 @@ struct agent_reply {
 };
 
 /* The reply lives as long as the call of the callback. Errors: AgentUnavailable with `reason`
- * (not connected, "no answer" after the time-out, closed, an answer of the wrong shape), or
+ * (not connected, "no answer" after the time-out, closed, an answer of the wrong shape or over the
+ * bound: no list of file systems of more than 64 KiB is known), or
  * QuiesceFailed with `reason` where the agent itself refused (its words, cleaned). */
 typedef void (*agent_fn)(void *arg, const struct agent_reply *reply, const struct error *err);
 

@@ -76,10 +76,38 @@ START_TEST(test_endless_line)
     struct outcome ping = {0};
 
     memset(piece, 'x', sizeof(piece));
+    if (_i == 1)
+        step(); /* it would be the ping's answer, and is skipped to its end */
     call(AGENT_PING, &ping);
     pour(piece, sizeof(piece));
-    assert_unavailable(&ping, "an answer over the bound");
+    assert_unavailable(&ping, _i ? "an answer over the bound" : "it sends without being asked");
+    ck_assert_str_eq(down_reason, "it sends without being asked");
     ck_assert_uint_eq(downs, 1);
+}
+END_TEST
+
+/* What a guest with very many mounts answers costs neither the connection nor the calls behind. */
+START_TEST(test_long_list)
+{
+    struct outcome list = {0}, thaw = {0};
+    static char piece[4096];
+
+    memset(piece, 'x', sizeof(piece) - 1);
+    step();
+    call(AGENT_FSINFO, &list);
+    call(AGENT_THAW, &thaw);
+    heard();
+    say("{\"return\": [\"");
+    for (unsigned i = 0; i < 24; i++) {
+        say(piece);
+        event_base_loop(base, EVLOOP_NONBLOCK);
+    }
+    say("\"]}\n{\"return\": 2}\n");
+    SPIN_UNTIL(thaw.times);
+    assert_unavailable(&list, "an answer over the bound");
+    ck_assert_int_eq(thaw.code, 0);
+    ck_assert_int_eq(thaw.count, 2);
+    ck_assert_uint_eq(downs, 0);
 }
 END_TEST
 
@@ -384,7 +412,8 @@ TCase *agent_loss_case(void)
     tcase_add_checked_fixture(loss, setup_connected, teardown_stage);
     tcase_add_test(loss, test_closed);
     tcase_add_test(loss, test_closed_before_write);
-    tcase_add_test(loss, test_endless_line);
+    tcase_add_loop_test(loss, test_endless_line, 0, 2);
+    tcase_add_test(loss, test_long_list);
     tcase_add_loop_test(loss, test_flood, 0, 2);
     tcase_add_test(loss, test_chatter);
     tcase_add_test(loss, test_backlog);

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "proto/json.h"
 #include "proto/limits.h"
 #include "proto/snapvm-errors.h"
 #include "qemu/agent-wire.h"
@@ -136,6 +137,11 @@ START_TEST(test_line_too_long)
     ck_assert_int_eq(agent_wire_next(&wire, &message), AGENT_LINE_NONE);
     agent_wire_feed(&wire, line, 1);
     ck_assert_int_eq(agent_wire_next(&wire, &message), AGENT_LINE_TOO_LONG);
+    agent_wire_feed(&wire, "{\"return\":1}\n{\"return\":2}\n", 26); /* its rest, and the next */
+    ck_assert_int_eq(agent_wire_next(&wire, &message), AGENT_LINE_ANSWER);
+    ck_assert_int_eq(json_object_get_int(message.value), 2);
+    agent_message_deinit(&message);
+    ck_assert_int_eq(agent_wire_next(&wire, &message), AGENT_LINE_NONE);
     agent_wire_deinit(&wire);
     free(line);
 }
@@ -255,17 +261,28 @@ START_TEST(test_fsinfo)
         reply_to(AGENT_FSINFO,
                  "{\"return\": [{\"name\": \"vda\", \"type\": \"ext4\", \"mountpoint\": "
                  "\"/run/\\u202edata\", \"disk\": [{\"bus-type\": \"virtio\", \"dev\": "
-                 "\"/dev/vda\"}, {}, 7, {\"dev\": \"/dev/vdb\"}]}, "
-                 "{\"name\": 5, \"disk\": \"none\"}, {}]}",
+                 "\"/dev/vda\", \"pci-controller\": {\"domain\": 0, \"bus\": 1, \"slot\": 9, "
+                 "\"function\": 2}}, {}, 7, {\"dev\": \"/dev/vdb\", \"pci-controller\": "
+                 "{\"domain\": 7, \"bus\": 1}}], \"total-bytes\": 4096, \"used-bytes\": -5}, "
+                 "{\"name\": 5, \"disk\": \"none\", \"total-bytes\": 1e99}, {}]}",
                  &reply),
         0);
     ck_assert_uint_eq(reply.n_fs, 3);
     ck_assert_str_eq(reply.fs[0].name, "vda");
     ck_assert_str_eq(reply.fs[0].type, "ext4");
     ck_assert_str_eq(reply.fs[0].mountpoint, "/run/?data");
-    ck_assert_uint_eq(reply.fs[0].n_disks, 2);
-    ck_assert_str_eq(reply.fs[0].disks[0], "/dev/vda");
-    ck_assert_str_eq(reply.fs[0].disks[1], "/dev/vdb");
+    ck_assert_uint_eq(reply.fs[0].n_disks, 3);
+    ck_assert_str_eq(reply.fs[0].disks[0].dev, "/dev/vda");
+    ck_assert_int_eq(reply.fs[0].disks[0].bus, 1);
+    ck_assert_int_eq(reply.fs[0].disks[0].slot, 9);
+    ck_assert_int_eq(reply.fs[0].disks[0].function, 2);
+    ck_assert_str_eq(reply.fs[0].disks[1].dev, "");
+    ck_assert_int_eq(reply.fs[0].disks[1].bus, -1);
+    ck_assert_str_eq(reply.fs[0].disks[2].dev, "/dev/vdb");
+    ck_assert_int_eq(reply.fs[0].disks[2].bus, -1);
+    ck_assert_int_eq(reply.fs[0].total, 4096);
+    ck_assert_int_eq(reply.fs[0].used, -1);
+    ck_assert_int_eq(reply.fs[1].total, -1);
     ck_assert_str_eq(reply.fs[1].name, "");
     ck_assert_str_eq(reply.fs[1].mountpoint, "");
     ck_assert_uint_eq(reply.fs[1].n_disks, 0);

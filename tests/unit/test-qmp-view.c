@@ -9,6 +9,7 @@
 #include "base/memory.h"
 #include "proto/json.h"
 #include "proto/limits.h"
+#include "qemu/qmp-pci.h"
 #include "qemu/view.h"
 
 static struct view *view_of(json_object *replies)
@@ -320,6 +321,30 @@ START_TEST(job_members)
 }
 END_TEST
 
+/* As query-pci answers: a disk on the root bus, one behind a bridge, a device without an id. */
+START_TEST(pci_devices)
+{
+    _cleanup_json_ json_object *reply = json_tokener_parse(
+        "[{\"bus\": 0, \"devices\": [7, {\"bus\": 0, \"slot\": 31, \"function\": 2, "
+        "\"qdev_id\": \"\"}, {\"bus\": 0, \"slot\": 8, \"function\": 0, \"qdev_id\": \"vda\"}, "
+        "{\"bus\": 0, \"slot\": 4, \"function\": 0, \"qdev_id\": \"rp\", \"pci_bridge\": "
+        "{\"bus\": {\"number\": 0, \"secondary\": 1}, \"devices\": [{\"bus\": 1, \"slot\": 0, "
+        "\"function\": 0, \"qdev_id\": \"vdb\"}]}}]}, \"x\"]");
+    struct qmp_pci *devices;
+    unsigned n = qmp_pci_read(reply, &devices);
+
+    ck_assert_uint_eq(n, 3);
+    ck_assert_str_eq(devices[0].qdev, "vda");
+    ck_assert_int_eq(devices[0].slot, 8);
+    ck_assert_str_eq(devices[2].qdev, "vdb");
+    ck_assert_int_eq(devices[2].bus, 1);
+    qmp_pci_free(devices, n);
+    n = qmp_pci_read(NULL, &devices);
+    ck_assert_uint_eq(n, 0);
+    qmp_pci_free(devices, n);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("qmp-view");
@@ -338,6 +363,7 @@ int main(void)
     tcase_add_test(tcase, wrong_types_count_as_unknown);
     tcase_add_test(tcase, described_by_json);
     tcase_add_test(tcase, job_members);
+    tcase_add_test(tcase, pci_devices);
     suite_add_tcase(suite, tcase);
     srunner_run_all(runner, CK_ENV);
     failed = srunner_ntests_failed(runner);
