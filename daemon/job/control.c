@@ -65,6 +65,13 @@ static int control_pivotable(const struct job *job, struct error *err)
     if (!job_is_committing(job) || job_has(job, JOB_UNDOING) || job->leader != job ||
         !(job_at(job, "start") || job_at(job, "converge")))
         return control_state_error(job, err, "pivoted");
+    if (job->domain->freezing) {
+        error_set(err, SNAPVM_ERROR_INVALID_STATE,
+                  "a freeze of domain %s is on its way, and its vCPUs are not held meanwhile; wait "
+                  "for its answer",
+                  job->record.domain);
+        return error_text(err, "state", "freezing");
+    }
     if (job_at(job, "converge") && control_is_ready(job) && control_is_idle(job))
         return 0;
     if (job->domain->gone)

@@ -22,6 +22,7 @@ struct lease {
     char **mountpoints; /* NULL: all file systems */
     unsigned n_mountpoints;
     int64_t lease_ms;
+    bool recorded; /* the domain's debt is that of this freeze */
     int64_t asked; /* monotonic: when the agent answered */
     int64_t count; /* file systems that the freeze counted */
     struct error failure;
@@ -49,9 +50,13 @@ void lease_forget(struct domain *domain)
 static void lease_end(struct lease *lease)
 {
     const struct error *err = lease->failure.code ? &lease->failure : NULL;
+    struct job *job;
 
     lease->domain->freezing = NULL;
     lease->done(lease->arg, lease->count, err);
+    TAILQ_FOREACH (job, &lease->domain->jobs, link) {
+        engine_kick(job); /* a pivot may have waited for this */
+    }
     lease_free(lease);
 }
 
@@ -73,7 +78,7 @@ static void lease_undo(struct lease *lease, const struct error *err)
 static void lease_refuse(struct lease *lease, const struct error *err)
 {
     error_copy(&lease->failure, err);
-    if (lease->domain->debt)
+    if (lease->recorded && lease->domain->debt)
         debt_strike(lease->domain, NULL);
     lease_end(lease);
 }
@@ -182,10 +187,22 @@ static void lease_record(struct lease *lease)
     struct domain *domain = lease->domain;
     struct journal_txn *txn = journal_begin(domain->owner->journal);
 
+    lease->recorded = true;
     debt_incur(domain, 0, clock_now() + lease->lease_ms * 1000, txn);
     domain->debt->listed = lease->mountpoints != NULL;
     journal_put_debt(txn, domain->debt);
     journal_commit(txn, "freeze", lease_recorded, lease);
+}
+
+/* Between the question and the record a snapshot may have begun to freeze by itself. */
+static int lease_still_free(const struct lease *lease, struct error *err)
+{
+    if (lease->recorded || !lease->domain->debt)
+        return 0;
+    error_set(err, SNAPVM_ERROR_BUSY,
+              "job %lld has just begun to freeze domain %s; wait for its end",
+              (long long)lease->domain->debt->job, lease->domain->record.name);
+    return error_number(err, "job", lease->domain->debt->job);
 }
 
 static void lease_asked(void *arg, const struct agent_reply *reply, const struct error *err)
@@ -195,9 +212,9 @@ static void lease_asked(void *arg, const struct agent_reply *reply, const struct
 
     lease->asked = clock_monotonic();
     if (quiesce_read_status(reply, err, &failure) < 0 ||
-        quiesce_possible(lease->domain, &failure) < 0)
+        quiesce_possible(lease->domain, &failure) < 0 || lease_still_free(lease, &failure) < 0)
         lease_refuse(lease, &failure);
-    else if (lease->domain->debt)
+    else if (lease->recorded)
         lease_send(lease);
     else
         lease_record(lease);

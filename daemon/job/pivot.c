@@ -42,9 +42,11 @@ enum seen pivot_start_probe(const struct job *job, const struct view *view)
     return missing == 0 ? HOLDS : NOT_YET;
 }
 
+/* The vCPUs are not held while a client's freeze is on its way: QEMU would take it to the guest,
+ * which would obey when it goes on. */
 static bool pivot_is_wanted(const struct job *job)
 {
-    return job_has(job, JOB_PIVOT) || job_has(job, JOB_AUTO_PIVOT);
+    return (job_has(job, JOB_PIVOT) || job_has(job, JOB_AUTO_PIVOT)) && !job->domain->freezing;
 }
 
 enum seen pivot_converge_probe(const struct job *job, const struct view *view)

@@ -191,20 +191,21 @@ static bool quiesce_owes(const struct job *job)
 static int quiesce_check_debt(const struct job *job, struct error *err)
 {
     const struct domain *domain = job->domain;
-    const char *reason = NULL;
+    const char *reason, *sentence;
 
-    if (!domain->debt || quiesce_owes(job))
+    if (!domain->debt || quiesce_owes(job) || (debt_is_lease(domain) && !domain->debt->listed))
         return 0;
-    if (!debt_is_lease(domain))
-        reason = "thaw-owed";
-    else if (domain->debt->listed)
+    if (debt_is_lease(domain)) {
         reason = "partly-frozen";
-    if (!reason)
-        return 0;
-    error_set(err, SNAPVM_ERROR_QUIESCE_FAILED,
-              domain->debt->listed && debt_is_lease(domain)
-                  ? "the guest is frozen by a lease that holds some of its file systems alone"
-                  : "the guest is owed a thaw from before, which comes first");
+        sentence = "the guest is frozen by a lease that holds some of its file systems alone";
+    } else if (domain->freezing) {
+        reason = "freezing";
+        sentence = "another freeze of the guest is on its way; wait for its answer";
+    } else {
+        reason = "thaw-owed";
+        sentence = "the guest is owed a thaw from before, which comes first";
+    }
+    error_set(err, SNAPVM_ERROR_QUIESCE_FAILED, "%s", sentence);
     return error_text(err, "reason", reason);
 }
 

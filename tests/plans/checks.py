@@ -56,7 +56,7 @@ def check_all(world, clean=False):
         check_qemu(world, disks)
     check_quiesced(world, jobs, clean)
     check_events(world, jobs)
-    result = results[0] if results else "refused"
+    result = results[0] if results else world.scenario.without_job(world)
     if clean:
         require(result in world.scenario.expects.split(),
                 f"expected {world.scenario.expects}, is {result}; {world.errors or jobs}")
@@ -173,6 +173,9 @@ def check_events(world, jobs):
                 seen.append(event)
     numbers = [event["seq"] for event in seen]
     require(numbers == sorted(set(numbers)), f"events out of order or twice: {numbers}")
+    frozen = [event["kind"] for event in seen if event["kind"] in ("guest.frozen", "guest.thawed")]
+    require(not world.fake.alive or not frozen or frozen[-1] == "guest.thawed",
+            f"no word of the last thaw: {frozen}")
     for job in jobs:
         for kind in ("job.created", "job.ended"):
             told = sum(e["kind"] == kind and e.get("job", {}).get("id") == job["id"] for e in seen)

@@ -19,6 +19,25 @@ class Scenario:
         self.job_fault = job_fault and {"stage": job_fault, "desc": "No space left on device"}
 
 
+    @staticmethod
+    def without_job(_world):
+        """What became of it where no job tells."""
+        return "refused"
+
+
+class Lease(Scenario):
+    """A client's freeze and its thaw: no job, and a debt all the same."""
+    kind = "lease"
+
+    def act(self, world):
+        world.ask("freeze", "guest.freeze", domain=DOMAIN, lease_ms=3000)
+        world.ask("thaw", "guest.thaw", domain=DOMAIN)
+
+    @staticmethod
+    def without_job(world):
+        return "thawed" if "freeze" in world.answers and "thaw" in world.answers else "refused"
+
+
 class Snapshot(Scenario):
     kind = "snapshot"
 
@@ -68,6 +87,8 @@ SNAPSHOTS = [
     Snapshot("snapshot-3-preferred", "completed", "preferred", disks=3, quick=True),
     Snapshot("snapshot-3-required", "completed", "required", disks=3),
     Snapshot("snapshot-drive-required", "completed", "required", style="drive"),
+    Lease("lease", "thawed", disks=2, quick=True),
+    Lease("lease-paused", "refused", running=False),
     Snapshot("snapshot-no-agent-preferred", "completed", "preferred", agent=False),
     Snapshot("snapshot-no-agent-required", "refused rolled-back", "required", agent=False),
     Snapshot("snapshot-paused-none", "completed", "none", running=False),

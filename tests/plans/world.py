@@ -115,6 +115,8 @@ class World:
                 raise Wrong(f"{key}: job {before['id']} at first, job {answer['id']} when repeated")
             if before["state"] == "ended" and before["outcome"] != answer["outcome"]:
                 raise Wrong(f"{key}: outcome was {before['outcome']}, is {answer['outcome']}")
+        elif before is not None and before != answer:
+            raise Wrong(f"{key}: was answered {before} at first, {answer} when repeated")
         self.answers[key] = answer
         return answer
 
