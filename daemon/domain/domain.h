@@ -51,12 +51,13 @@ struct domain {
     char *version;   /* of the QEMU connected now */
     char *announced; /* the state that the last domain.state event told */
     enum domain_freeze freeze;
-    struct record_debt *debt;    /* NULL: none; owned */
-    struct debt_run *collecting; /* how the debt is being collected: job/debt.h */
-    struct lease *freezing;      /* a client's freeze on its way: job/lease.h; NULL: none */
-    struct job_list jobs;        /* that have not ended, oldest first */
-    uint64_t turns;              /* jobs that came or went: grows */
-    struct snapshot_list snapshots;
+    struct record_debt *debt;       /* NULL: none; owned */
+    struct debt_run *collecting;    /* how the debt is being collected: job/debt.h */
+    struct lease *freezing;         /* a client's freeze on its way: job/lease.h; NULL: none */
+    struct job_list jobs;           /* that have not ended, oldest first */
+    uint64_t turns;                 /* jobs that came or went: grows */
+    struct snapshot_list snapshots; /* in the order of their creation */
+    struct snapshot *snapshot_map;  /* the same by name */
 };
 
 /* "running", "paused", "shutoff" or "unknown". */

@@ -87,6 +87,8 @@ void domains_load(struct domains *domains, struct journal_model *model)
         if (domain)
             snapshot_add(domain, &model->snapshots[i]);
     }
+    for (struct domain *domain = domains->map; domain; domain = domain->hh.next)
+        snapshots_link(domain);
     HASH_SORT(domains->map, domains_by_name);
 }
 

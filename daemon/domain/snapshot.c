@@ -25,13 +25,11 @@ bool snapshot_valid_name(const char *name)
 
 struct snapshot *snapshot_find(const struct domain *domain, const char *name)
 {
-    struct snapshot *snapshot;
+    struct snapshot *snapshot = NULL;
 
-    TAILQ_FOREACH (snapshot, &domain->snapshots, link) {
-        if (name && strcmp(snapshot->record.name, name) == 0)
-            return snapshot;
-    }
-    return NULL;
+    if (name)
+        HASH_FIND_STR(domain->snapshot_map, name, snapshot);
+    return snapshot;
 }
 
 struct snapshot *snapshot_need(const struct domain *domain, const char *name, struct error *err)
@@ -48,19 +46,73 @@ struct snapshot *snapshot_need(const struct domain *domain, const char *name, st
     return NULL;
 }
 
+static bool snapshot_is_below(const struct snapshot *snapshot, const struct snapshot *ancestor)
+{
+    for (; snapshot; snapshot = snapshot->parent)
+        if (snapshot == ancestor)
+            return true;
+    return false;
+}
+
+/* The journal holds no circle of parents. If it did, the link that closes it would be left out: a
+ * forest is what every walk relies on. */
+static void snapshot_link(struct domain *domain, struct snapshot *snapshot)
+{
+    struct snapshot *parent = snapshot_find(domain, snapshot->record.parent);
+
+    if (!parent || (snapshot->n_children > 0 && snapshot_is_below(parent, snapshot)) ||
+        parent == snapshot)
+        return;
+    snapshot->parent = parent;
+    TAILQ_INSERT_TAIL(&parent->children, snapshot, sibling);
+    parent->n_children++;
+}
+
+static void snapshot_unlink(struct snapshot *snapshot)
+{
+    if (!snapshot->parent)
+        return;
+    TAILQ_REMOVE(&snapshot->parent->children, snapshot, sibling);
+    snapshot->parent->n_children--;
+    snapshot->parent = NULL;
+}
+
 struct snapshot *snapshot_add(struct domain *domain, struct record_snapshot *record)
 {
     struct snapshot *snapshot = xzalloc(sizeof(*snapshot));
 
     snapshot->record = *record;
     memset(record, 0, sizeof(*record));
+    TAILQ_INIT(&snapshot->children);
     TAILQ_INSERT_TAIL(&domain->snapshots, snapshot, link);
+    HASH_ADD_KEYPTR(hh, domain->snapshot_map, snapshot->record.name, strlen(snapshot->record.name),
+                    snapshot);
+    snapshot_link(domain, snapshot);
     return snapshot;
+}
+
+void snapshots_link(struct domain *domain)
+{
+    struct snapshot *snapshot;
+
+    TAILQ_FOREACH (snapshot, &domain->snapshots, link) {
+        if (!snapshot->parent)
+            snapshot_link(domain, snapshot);
+    }
 }
 
 struct snapshot *snapshot_remove(struct domain *domain, struct snapshot *snapshot)
 {
+    struct snapshot *child;
+
+    while ((child = TAILQ_FIRST(&snapshot->children))) {
+        snapshot_unlink(child);
+        xstrset(&child->record.parent, snapshot->record.parent);
+        snapshot_link(domain, child);
+    }
+    snapshot_unlink(snapshot);
     TAILQ_REMOVE(&domain->snapshots, snapshot, link);
+    HASH_DEL(domain->snapshot_map, snapshot);
     record_snapshot_deinit(&snapshot->record);
     free(snapshot);
     return NULL;
@@ -68,25 +120,14 @@ struct snapshot *snapshot_remove(struct domain *domain, struct snapshot *snapsho
 
 unsigned snapshot_children(const struct domain *domain, const char *name)
 {
-    const struct snapshot *snapshot;
-    unsigned n = 0;
+    const struct snapshot *snapshot = snapshot_find(domain, name);
 
-    TAILQ_FOREACH (snapshot, &domain->snapshots, link) {
-        if (snapshot->record.parent && strcmp(snapshot->record.parent, name) == 0)
-            n++;
-    }
-    return n;
+    return snapshot ? snapshot->n_children : 0;
 }
 
 unsigned snapshot_count(const struct domain *domain)
 {
-    const struct snapshot *snapshot;
-    unsigned n = 0;
-
-    TAILQ_FOREACH (snapshot, &domain->snapshots, link) {
-        n++;
-    }
-    return n;
+    return HASH_COUNT(domain->snapshot_map);
 }
 
 bool snapshot_is_current(const struct domain *domain, const struct snapshot *snapshot)
@@ -99,10 +140,29 @@ bool snapshot_is_current(const struct domain *domain, const struct snapshot *sna
 bool snapshot_descends(const struct domain *domain, const struct snapshot *snapshot,
                        const char *ancestor)
 {
-    for (; snapshot; snapshot = snapshot_find(domain, snapshot->record.parent))
-        if (strcmp(snapshot->record.name, ancestor) == 0)
-            return true;
-    return false;
+    const struct snapshot *above = snapshot_find(domain, ancestor);
+
+    return above && snapshot_is_below(snapshot, above);
+}
+
+static struct snapshot *snapshot_next_root(struct snapshot *root)
+{
+    while (root && root->parent)
+        root = TAILQ_NEXT(root, link);
+    return root;
+}
+
+struct snapshot *snapshot_next(const struct domain *domain, const struct snapshot *top,
+                               struct snapshot *at)
+{
+    if (!at)
+        return snapshot_next_root(TAILQ_FIRST(&domain->snapshots));
+    if (!TAILQ_EMPTY(&at->children))
+        return TAILQ_FIRST(&at->children);
+    for (; at != top && at->parent; at = at->parent)
+        if (TAILQ_NEXT(at, sibling))
+            return TAILQ_NEXT(at, sibling);
+    return at == top ? NULL : snapshot_next_root(TAILQ_NEXT(at, link));
 }
 
 const char *snapshot_location(const struct snapshot *snapshot)

@@ -24,15 +24,18 @@ struct query {
     struct history *history; /* a reference */
     enum statement statement;
     char *domain;        /* NULL: of all */
+    char *snapshot;      /* NULL: of all */
     int64_t after, last; /* for one job: its id in `after` */
     unsigned limit;
     void (*answer)(struct query *);
     journal_jobs_fn jobs_fn;
     journal_events_fn events_fn;
+    journal_documents_fn documents_fn;
     void *arg;
 
     struct record_job *jobs;
     struct journal_event *events; /* their texts are owned */
+    struct journal_document *documents;
     unsigned n;
     struct error error;
 };
@@ -73,8 +76,14 @@ static void query_clear(struct query *query)
         free((char *)query->events[i].domain);
         free((char *)query->events[i].body);
     }
+    for (unsigned i = 0; query->documents && i < query->n; i++) {
+        free(query->documents[i].snapshot);
+        free(query->documents[i].xml);
+    }
     free(query->jobs);
     free(query->events);
+    free(query->documents);
+    query->documents = NULL;
     query->jobs = NULL;
     query->events = NULL;
     query->n = 0;
@@ -88,6 +97,7 @@ static void query_free(void *arg)
     history_unref(query->history);
     error_clear(&query->error);
     free(query->domain);
+    free(query->snapshot);
     free(query);
 }
 
@@ -99,6 +109,12 @@ static void query_answer_jobs(struct query *query)
 static void query_answer_events(struct query *query)
 {
     query->events_fn(query->arg, query->events, query->n, query->error.code ? &query->error : NULL);
+}
+
+static void query_answer_documents(struct query *query)
+{
+    query->documents_fn(query->arg, query->documents, query->n,
+                        query->error.code ? &query->error : NULL);
 }
 
 static void query_done(void *arg)
@@ -142,6 +158,20 @@ static int query_read_jobs(struct query *query)
     return rc == SQLITE_OK ? row.rc : rc;
 }
 
+static int query_read_documents(struct query *query)
+{
+    struct row row = row_start(&query->history->statements, query->statement);
+
+    statement_bind_text(row.set, row.statement, 1, query->domain);
+    statement_bind_text(row.set, row.statement, 2, query->snapshot);
+    while (row_next(&row)) {
+        query->documents = row_append(query->documents, &query->n, sizeof(*query->documents));
+        query->documents[query->n - 1].snapshot = row_text(&row);
+        query->documents[query->n - 1].xml = row_text(&row);
+    }
+    return row.rc;
+}
+
 static int query_read_events(struct query *query)
 {
     struct row row = row_start(&query->history->statements, query->statement);
@@ -163,6 +193,13 @@ static int query_read_events(struct query *query)
     return row.rc;
 }
 
+static int query_read(struct query *query)
+{
+    if (query->events_fn)
+        return query_read_events(query);
+    return query->documents_fn ? query_read_documents(query) : query_read_jobs(query);
+}
+
 /* On the worker. One read transaction, so that a job and its images are of one instant. */
 static void query_run(void *arg)
 {
@@ -174,7 +211,7 @@ static void query_run(void *arg)
         return;
     rc = statement_run(&history->statements, STATEMENT_BEGIN_READ);
     if (rc == SQLITE_OK)
-        rc = query->events_fn ? query_read_events(query) : query_read_jobs(query);
+        rc = query_read(query);
     if (rc == SQLITE_OK)
         rc = statement_run(&history->statements, STATEMENT_END_READ);
     if (rc == SQLITE_OK)
@@ -214,6 +251,19 @@ void history_job(struct history *history, int64_t id, journal_jobs_fn fn, void *
                              .after = id,
                              .answer = query_answer_jobs,
                              .jobs_fn = fn,
+                             .arg = arg,
+                         });
+}
+
+void history_documents(struct history *history, const char *domain, const char *snapshot,
+                       journal_documents_fn fn, void *arg)
+{
+    query_start(history, (struct query){
+                             .statement = STATEMENT_LIST_DOCUMENTS,
+                             .domain = xstrdup(domain),
+                             .snapshot = xstrdup(snapshot),
+                             .answer = query_answer_documents,
+                             .documents_fn = fn,
                              .arg = arg,
                          });
 }

@@ -1,4 +1,5 @@
-/* What is no longer in memory, read back from the database: ended jobs and past events. Queries run
+/* What is no longer in memory, read back from the database: ended jobs, past events and the
+ * descriptions of snapshots. Queries run
  * on the worker's thread, over a read-only connection of their own that never waits for the writer,
  * and are answered on the loop. */
 #ifndef SNAPVM_JOURNAL_HISTORY_H
@@ -22,6 +23,8 @@ struct history *history_free(struct history *history);
 void history_jobs(struct history *history, const char *domain, int64_t after, unsigned limit,
                   journal_jobs_fn fn, void *arg);
 void history_job(struct history *history, int64_t id, journal_jobs_fn fn, void *arg);
+void history_documents(struct history *history, const char *domain, const char *snapshot,
+                       journal_documents_fn fn, void *arg);
 void history_events(struct history *history, int64_t since, int64_t last, unsigned limit,
                     journal_events_fn fn, void *arg);
 

@@ -178,6 +178,12 @@ void journal_query_job(struct journal *journal, int64_t id, journal_jobs_fn fn, 
     history_job(journal->history, id, fn, arg);
 }
 
+void journal_query_documents(struct journal *journal, const char *domain, const char *snapshot,
+                             journal_documents_fn fn, void *arg)
+{
+    history_documents(journal->history, domain, snapshot, fn, arg);
+}
+
 void journal_query_events(struct journal *journal, int64_t since, int64_t last, unsigned limit,
                           journal_events_fn fn, void *arg)
 {

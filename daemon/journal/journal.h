@@ -91,7 +91,14 @@ void journal_drop_domain(struct journal_txn *txn, const char *name);
 void journal_put_job(struct journal_txn *txn, const struct record_job *job); /* with its images */
 void journal_drop_job(struct journal_txn *txn, int64_t id);
 void journal_put_snapshot(struct journal_txn *txn, const struct record_snapshot *snapshot);
+/* With its description; its children keep its name as their parent's. */
 void journal_drop_snapshot(struct journal_txn *txn, const char *domain, const char *name);
+/* Gives all children of `name` another parent, or NULL. */
+void journal_move_children(struct journal_txn *txn, const char *domain, const char *name,
+                           const char *parent);
+/* The description in XML of a snapshot that was put before. */
+void journal_put_document(struct journal_txn *txn, const char *domain, const char *snapshot,
+                          const char *xml);
 void journal_set_current(struct journal_txn *txn, const char *domain,
                          const char *name); /* or NULL */
 void journal_put_debt(struct journal_txn *txn, const struct record_debt *debt);
@@ -130,6 +137,17 @@ typedef void (*journal_events_fn)(void *arg, const struct journal_event *events,
                                   const struct error *err);
 void journal_query_events(struct journal *journal, int64_t since, int64_t last, unsigned limit,
                           journal_events_fn fn, void *arg);
+
+struct journal_document {
+    char *snapshot, *xml;
+};
+
+/* The descriptions of a domain's snapshots by their names, or that of one (n is 0 or 1). They
+ * belong to the call. */
+typedef void (*journal_documents_fn)(void *arg, const struct journal_document *documents,
+                                     unsigned n, const struct error *err);
+void journal_query_documents(struct journal *journal, const char *domain, const char *snapshot,
+                             journal_documents_fn fn, void *arg);
 
 DEFINE_CLEANUP(struct journal, journal_free)
 DEFINE_CLEANUP(struct journal_txn, journal_txn_free)

@@ -11,10 +11,15 @@
 /* Set by schema.sql: tells a journal from any other database. */
 #define APPLICATION_ID 0x736e766d
 
-/* 2: what a lease's freeze counted, to hold its thaw against. */
 static const char *const steps[] = {
+    /* 2: what a lease's freeze counted, to hold its thaw against. */
     "ALTER TABLE freeze_debt ADD COLUMN count INTEGER NOT NULL DEFAULT 0;"
     "ALTER TABLE freeze_debt ADD COLUMN listed INTEGER NOT NULL DEFAULT 0",
+    /* 3: where a snapshot's memory lies, and its description in XML. */
+    "ALTER TABLE snapshot ADD COLUMN memory_file TEXT;"
+    "CREATE TABLE snapshot_document (domain TEXT NOT NULL, snapshot TEXT NOT NULL,"
+    " xml TEXT NOT NULL, PRIMARY KEY (domain, snapshot), FOREIGN KEY (domain, snapshot)"
+    " REFERENCES snapshot (domain, name) ON DELETE CASCADE)",
 };
 
 static const struct migrate_plan plan_current = {

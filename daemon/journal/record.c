@@ -80,6 +80,7 @@ void record_snapshot_deinit(struct record_snapshot *snapshot)
     free(snapshot->description);
     free(snapshot->state);
     free(snapshot->memory);
+    free(snapshot->memory_file);
     free(snapshot->quiesce_error);
     for (unsigned i = 0; i < snapshot->n_disks; i++) {
         free(snapshot->disks[i].disk);
@@ -152,6 +153,29 @@ struct record_snapshot_disk *record_snapshot_add_disk(struct record_snapshot *sn
     added = &snapshot->disks[snapshot->n_disks++];
     *added = (struct record_snapshot_disk){.disk = xstrdup(disk)};
     return added;
+}
+
+void record_snapshot_copy(struct record_snapshot *to, const struct record_snapshot *from)
+{
+    *to = *from;
+    to->domain = xstrdup(from->domain);
+    to->name = xstrdup(from->name);
+    to->parent = xstrdup(from->parent);
+    to->description = xstrdup(from->description);
+    to->state = xstrdup(from->state);
+    to->memory = xstrdup(from->memory);
+    to->memory_file = xstrdup(from->memory_file);
+    to->quiesce_error = xstrdup(from->quiesce_error);
+    to->disks = NULL;
+    to->n_disks = 0;
+    for (unsigned i = 0; i < from->n_disks; i++) {
+        struct record_snapshot_disk *disk = record_snapshot_add_disk(to, from->disks[i].disk);
+
+        disk->mode = xstrdup(from->disks[i].mode);
+        disk->file = xstrdup(from->disks[i].file);
+        disk->format = xstrdup(from->disks[i].format);
+        disk->backing = xstrdup(from->disks[i].backing);
+    }
 }
 
 void record_disk_drop_layers(struct record_disk *disk, unsigned first, unsigned n)

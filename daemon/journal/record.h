@@ -101,8 +101,9 @@ struct record_snapshot_disk {
 
 struct record_snapshot {
     char *domain, *name, *parent, *description;
-    char *state;  /* of the domain then */
-    char *memory; /* "no", "internal", "external" */
+    char *state;       /* of the domain then */
+    char *memory;      /* "no", "internal", "external" */
+    char *memory_file; /* of an external one; NULL: not known */
     bool quiesced;
     char *quiesce_error;
     int64_t created;
@@ -145,6 +146,8 @@ struct record_image *record_job_add_image(struct record_job *job, const char *di
                                           const char *role, const char *file);
 struct record_snapshot_disk *record_snapshot_add_disk(struct record_snapshot *snapshot,
                                                       const char *disk);
+
+void record_snapshot_copy(struct record_snapshot *to, const struct record_snapshot *from);
 
 /* Drops the layers of a disk above or below: the first n layers, or all from n on. */
 void record_disk_drop_layers(struct record_disk *disk, unsigned first, unsigned n);

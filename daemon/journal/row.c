@@ -199,6 +199,7 @@ int row_snapshot(struct row *row, struct record_snapshot *snapshot)
     snapshot->quiesced = row_int(row);
     snapshot->quiesce_error = row_text(row);
     snapshot->created = row_int(row);
+    snapshot->memory_file = row_text(row);
     return row_snapshot_disks(row->set, snapshot);
 }
 

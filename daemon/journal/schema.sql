@@ -1,4 +1,4 @@
--- The journal's schema, version 2: what a new database is made from. A change here is a new
+-- The journal's schema, version 3: what a new database is made from. A change here is a new
 -- version, and needs a step in migrate.c that brings the version before to the same tables.
 --
 -- Words (kinds, states, results) are texts as in the contract; times are microseconds since 1970;
@@ -129,8 +129,20 @@ CREATE TABLE snapshot (
     quiesced INTEGER NOT NULL,
     quiesce_error TEXT,
     created INTEGER NOT NULL,
+    -- Where an external image of the memory lies.
+    memory_file TEXT,
     PRIMARY KEY (domain, name)
 ) WITHOUT ROWID;
+
+-- What a snapshot's description in XML holds beyond its record: the domain as it was then, and what
+-- another program put there. Read only when somebody asks for it.
+CREATE TABLE snapshot_document (
+    domain TEXT NOT NULL,
+    snapshot TEXT NOT NULL,
+    xml TEXT NOT NULL,
+    PRIMARY KEY (domain, snapshot),
+    FOREIGN KEY (domain, snapshot) REFERENCES snapshot (domain, name) ON DELETE CASCADE
+);
 
 CREATE TABLE snapshot_disk (
     domain TEXT NOT NULL,

@@ -25,7 +25,8 @@
     "?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, " \
     "?22, ?23, ?24, ?25, ?26, ?27, ?28"
 #define IMAGE_FIELDS "disk, role, file, format, node, virtual_size, dev, ino, made, state"
-#define SNAPSHOT_FIELDS "parent, description, state, memory, quiesced, quiesce_error, created"
+#define SNAPSHOT_FIELDS \
+    "parent, description, state, memory, quiesced, quiesce_error, created, memory_file"
 #define SNAPSHOT_DISK_FIELDS "disk, mode, file, format, backing"
 #define DEBT_FIELDS QEMU_FIELDS ", since, deadline, job, count, listed"
 #define REQUEST_FIELDS "method, params, job, result, time"
@@ -59,8 +60,10 @@ static const char *const texts[STATEMENT_END] = {
                                 "?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12"),
     [STATEMENT_TRIM_IMAGES] = "DELETE FROM image WHERE job = ?1 AND position >= ?2",
 
-    [STATEMENT_PUT_SNAPSHOT] =
-        PUT("snapshot", "domain, name", "?1, ?2", SNAPSHOT_FIELDS, "?3, ?4, ?5, ?6, ?7, ?8, ?9"),
+    [STATEMENT_PUT_SNAPSHOT] = PUT("snapshot", "domain, name", "?1, ?2", SNAPSHOT_FIELDS,
+                                   "?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10"),
+    [STATEMENT_MOVE_CHILDREN] = "UPDATE snapshot SET parent = ?3 WHERE domain = ?1 AND parent = ?2",
+    [STATEMENT_PUT_DOCUMENT] = PUT("snapshot_document", "domain, snapshot", "?1, ?2", "xml", "?3"),
     [STATEMENT_DROP_SNAPSHOT] = "DELETE FROM snapshot WHERE domain = ?1 AND name = ?2",
     [STATEMENT_PUT_SNAPSHOT_DISK] = PUT("snapshot_disk", "domain, snapshot, position", "?1, ?2, ?3",
                                         SNAPSHOT_DISK_FIELDS, "?4, ?5, ?6, ?7, ?8"),
@@ -92,6 +95,9 @@ static const char *const texts[STATEMENT_END] = {
                                  " FROM snapshot ORDER BY domain, created, name",
     [STATEMENT_LIST_SNAPSHOT_DISKS] = "SELECT " SNAPSHOT_DISK_FIELDS " FROM snapshot_disk"
                                       " WHERE domain = ?1 AND snapshot = ?2 ORDER BY position",
+    [STATEMENT_LIST_DOCUMENTS] = "SELECT snapshot, xml FROM snapshot_document"
+                                 " WHERE domain = ?1 AND (?2 IS NULL OR snapshot = ?2)"
+                                 " ORDER BY snapshot",
     [STATEMENT_LIST_DEBTS] = "SELECT domain, " DEBT_FIELDS " FROM freeze_debt ORDER BY domain",
     [STATEMENT_LIST_REQUESTS] = "SELECT id, " REQUEST_FIELDS " FROM request ORDER BY time, id",
     [STATEMENT_COUNT_JOBS] = "SELECT count(*) FROM job",

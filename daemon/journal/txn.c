@@ -179,6 +179,7 @@ void journal_put_snapshot(struct journal_txn *txn, const struct record_snapshot 
     script_int(script, snapshot->quiesced);
     script_text(script, snapshot->quiesce_error);
     script_int(script, snapshot->created);
+    script_text(script, snapshot->memory_file);
 
     for (unsigned i = 0; i < snapshot->n_disks; i++)
         txn_put_snapshot_disk(script, snapshot, i);
@@ -193,6 +194,24 @@ void journal_drop_snapshot(struct journal_txn *txn, const char *domain, const ch
     script_add(&txn->script, STATEMENT_DROP_SNAPSHOT);
     script_text(&txn->script, domain);
     script_text(&txn->script, name);
+}
+
+void journal_move_children(struct journal_txn *txn, const char *domain, const char *name,
+                           const char *parent)
+{
+    script_add(&txn->script, STATEMENT_MOVE_CHILDREN);
+    script_text(&txn->script, domain);
+    script_text(&txn->script, name);
+    script_text(&txn->script, parent);
+}
+
+void journal_put_document(struct journal_txn *txn, const char *domain, const char *snapshot,
+                          const char *xml)
+{
+    script_add(&txn->script, STATEMENT_PUT_DOCUMENT);
+    script_text(&txn->script, domain);
+    script_text(&txn->script, snapshot);
+    script_text(&txn->script, xml);
 }
 
 void journal_set_current(struct journal_txn *txn, const char *domain, const char *name)

@@ -158,6 +158,7 @@ char *text_of_snapshot(const struct record_snapshot *snapshot)
     put_int(&out, "quiesced", snapshot->quiesced);
     put_text(&out, "quiesce_error", snapshot->quiesce_error);
     put_int(&out, "created", snapshot->created);
+    put_text(&out, "memory_file", snapshot->memory_file);
     for (unsigned i = 0; i < snapshot->n_disks; i++) {
         put_text(&out, "disk", snapshot->disks[i].disk);
         put_text(&out, "mode", snapshot->disks[i].mode);
@@ -307,7 +308,8 @@ struct record_snapshot make_snapshot(const char *domain, const char *name, const
                                        .memory = seeded(seed, "memory"),
                                        .quiesced = seed != NULL,
                                        .quiesce_error = seeded(seed, "quiesce"),
-                                       .created = 17};
+                                       .created = 17,
+                                       .memory_file = seeded(seed, "memory file")};
 
     for (int i = 0; i < 2; i++) {
         struct record_snapshot_disk *disk = record_snapshot_add_disk(&snapshot, seed);

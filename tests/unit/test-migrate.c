@@ -1,5 +1,6 @@
 /* Opening a journal: older and newer schemas, strangers' files, damage, and who else holds it. */
 #include <check.h>
+#include <event2/event.h>
 #include <fcntl.h>
 #include <sqlite3.h>
 #include <stdio.h>
@@ -70,7 +71,7 @@ static char *schema_of(const struct fixture *f)
     return text;
 }
 
-static void check_version_1(const struct journal_model *model)
+static void check_model(const struct journal_model *model, int64_t debt)
 {
     const struct record_domain *web = &model->domains[1];
 
@@ -97,7 +98,7 @@ static void check_version_1(const struct journal_model *model)
     ck_assert_uint_eq(model->n_snapshots, 1);
     ck_assert_uint_eq(model->snapshots[0].n_disks, 2);
     ck_assert_uint_eq(model->n_debts, 1);
-    ck_assert_int_eq(model->debts[0].job, 17);
+    ck_assert_int_eq(model->debts[0].job, debt);
     ck_assert_uint_eq(model->n_requests, 2);
     ck_assert_str_eq(model->requests[0].id, "r-17");
 }
@@ -116,7 +117,38 @@ START_TEST(version_1)
     ck_assert_int_eq(journal_last_seq(f.journal), 4);
     ck_assert_int_eq(journal_next_job(f.journal), 19);
     ck_assert_int_eq(journal_load(f.journal, &model, &err), 0);
-    check_version_1(&model);
+    check_model(&model, 17);
+    journal_model_deinit(&model);
+    fixture_deinit(&f);
+}
+END_TEST
+
+static void check_document(void *arg, const struct journal_document *documents, unsigned n,
+                           const struct error *err)
+{
+    ck_assert_ptr_null(err);
+    ck_assert_uint_eq(n, 1);
+    ck_assert_str_eq(documents[0].snapshot, "before-upgrade");
+    ck_assert_str_eq(documents[0].xml, "<domainsnapshot/>");
+    *(bool *)arg = true;
+}
+
+START_TEST(version_3)
+{
+    struct journal_model model;
+    struct error err = {0};
+    bool checked = false;
+    struct fixture f;
+
+    fixture_init(&f);
+    make_version(&f, 3);
+    fixture_open(&f);
+    ck_assert_int_eq(journal_load(f.journal, &model, &err), 0);
+    check_model(&model, 0);
+    ck_assert_str_eq(model.snapshots[0].memory_file, "/images/web.mem");
+    journal_query_documents(f.journal, "web", NULL, check_document, &checked);
+    while (!checked)
+        event_base_loop(f.base, EVLOOP_ONCE);
     journal_model_deinit(&model);
     fixture_deinit(&f);
 }
@@ -217,6 +249,8 @@ static void check_refused(struct fixture *f, int code, const char *word)
 
 START_TEST(newer_schema_is_refused)
 {
+    _cleanup_free_ char *ours =
+        xasprintf("PRAGMA user_version = %d", (int)migrate_plan_current()->version);
     struct fixture f;
 
     fixture_init(&f);
@@ -224,7 +258,7 @@ START_TEST(newer_schema_is_refused)
     fixture_close(&f);
     run_sql(&f, "PRAGMA user_version = 99");
     check_refused(&f, SNAPVM_ERROR_INTERNAL, "schema 99");
-    run_sql(&f, "PRAGMA user_version = 2");
+    run_sql(&f, ours);
     fixture_open(&f);
     fixture_deinit(&f);
 }
@@ -395,6 +429,7 @@ static TCase *cases(void)
 
     tcase_set_timeout(tcase, 120);
     tcase_add_test(tcase, version_1);
+    tcase_add_test(tcase, version_3);
     tcase_add_test(tcase, all_versions_become_the_same);
     tcase_add_test(tcase, steps_are_walked);
     tcase_add_test(tcase, newer_schema_is_refused);

@@ -164,6 +164,91 @@ START_TEST(descent)
 }
 END_TEST
 
+/* The names in the order of a walk, with a blank behind each. */
+static char *walk(const struct domain *domain, const char *top)
+{
+    struct snapshot *above = snapshot_find(domain, top), *at = above;
+    char *seen = xstrdup(""), *longer;
+
+    while ((at = snapshot_next(domain, above, at))) {
+        longer = xasprintf("%s%s ", seen, at->record.name);
+        free(seen);
+        seen = longer;
+    }
+    return seen;
+}
+
+static void check_walk(const struct domain *domain, const char *top, const char *want)
+{
+    _cleanup_free_ char *seen = walk(domain, top);
+
+    ck_assert_str_eq(seen, want);
+}
+
+START_TEST(walks)
+{
+    struct stage stage;
+    struct domain *domain;
+
+    stage_init(&stage);
+    domain = tree(&stage);
+    plant(domain, "a2", "a");
+    check_walk(domain, NULL, "root a a1 a2 b other ");
+    check_walk(domain, "root", "a a1 a2 b ");
+    check_walk(domain, "a", "a1 a2 ");
+    check_walk(domain, "b", "");
+    check_walk(domain, "other", "");
+    snapshot_remove(domain, snapshot_find(domain, "a"));
+    check_walk(domain, NULL, "root b a1 a2 other ");
+    ck_assert_str_eq(snapshot_find(domain, "a1")->record.parent, "root");
+    snapshot_remove(domain, snapshot_find(domain, "root"));
+    check_walk(domain, NULL, "a1 b other a2 ");
+    ck_assert_ptr_null(snapshot_find(domain, "b")->record.parent);
+    stage_deinit(&stage);
+}
+END_TEST
+
+/* As the journal's rows come: by their time, which says nothing of parents. */
+START_TEST(children_may_come_first)
+{
+    struct stage stage;
+    struct domain *domain;
+
+    stage_init(&stage);
+    domain = stage_domain(&stage, "web");
+    plant(domain, "a1", "a");
+    plant(domain, "a", "root");
+    plant(domain, "lost", "nobody");
+    plant(domain, "root", NULL);
+    snapshots_link(domain);
+    check_walk(domain, NULL, "lost root a a1 ");
+    ck_assert_uint_eq(snapshot_children(domain, "root"), 1);
+    snapshots_link(domain);
+    ck_assert_uint_eq(snapshot_children(domain, "root"), 1);
+    stage_deinit(&stage);
+}
+END_TEST
+
+/* A journal never holds one; a walk ends all the same, and each is reached. */
+START_TEST(circles_are_cut)
+{
+    struct stage stage;
+    struct domain *domain;
+
+    stage_init(&stage);
+    domain = stage_domain(&stage, "web");
+    plant(domain, "a", "c");
+    plant(domain, "b", "a");
+    plant(domain, "c", "b");
+    plant(domain, "self", "self");
+    snapshots_link(domain);
+    check_walk(domain, NULL, "a b c self ");
+    ck_assert(snapshot_descends(domain, snapshot_find(domain, "c"), "a"));
+    ck_assert(!snapshot_descends(domain, snapshot_find(domain, "a"), "c"));
+    stage_deinit(&stage);
+}
+END_TEST
+
 static const struct location_row {
     const char *memory, *first, *second, *location;
 } location_rows[] = {
@@ -202,6 +287,9 @@ static TCase *tree_case(void)
     tcase_add_test(tcase, counts);
     tcase_add_test(tcase, the_current_one);
     tcase_add_loop_test(tcase, descent, 0, N(descent_rows));
+    tcase_add_test(tcase, walks);
+    tcase_add_test(tcase, children_may_come_first);
+    tcase_add_test(tcase, circles_are_cut);
     tcase_add_loop_test(tcase, locations, 0, N(location_rows));
     return tcase;
 }
