@@ -361,3 +361,52 @@ int image_is_empty(const char *path, bool *ret_empty, struct error *err)
     qcow2_header_deinit(&header);
     return r;
 }
+
+/* Walks the table with a window that always holds a whole row. */
+static int image_scan_snapshots(int fd, const char *path, const struct qcow2_header *header,
+                                const char *name, bool *ret_has, bool *ret_memory,
+                                struct error *err)
+{
+    _cleanup_free_ unsigned char *window = xzalloc(QCOW2_SNAPSHOT_BYTES);
+    uint64_t at = header->snapshots_offset, end = at + QCOW2_SNAPSHOTS_BYTES;
+
+    *ret_has = *ret_memory = false;
+    for (uint32_t i = 0; i < header->n_snapshots; i++) {
+        ssize_t n = image_pread(fd, window, QCOW2_SNAPSHOT_BYTES, at);
+        _cleanup_error_ struct error why = {0};
+        struct qcow2_snapshot row;
+        size_t next;
+
+        if (n < 0)
+            return image_errno(err, errno, path, "read");
+        if (qcow2_parse_snapshot(window, (size_t)n, &row, &next, &why) < 0)
+            return image_error(err, path, error_get(&why, "reason"));
+        if (row.name_size == strlen(name) && memcmp(row.name, name, row.name_size) == 0) {
+            *ret_has = true;
+            *ret_memory = row.vm_state_size > 0;
+            return 0;
+        }
+        at += next;
+        if (at > end)
+            return image_error(err, path, "the table of snapshots is too large");
+    }
+    return 0;
+}
+
+int image_has_snapshot(const char *path, const char *name, bool *ret_has, bool *ret_memory,
+                       struct error *err)
+{
+    _cleanup_close_ int fd = -1;
+    struct qcow2_header header;
+    struct stat st;
+    int r;
+
+    fd = image_open(path, &st, err);
+    if (fd < 0 || image_read_header(fd, path, &header, err) < 0)
+        return -1;
+    r = header.n_snapshots > QCOW2_SNAPSHOTS_MAX || header.snapshots_offset > INT64_MAX / 2
+            ? image_error(err, path, "the table of snapshots is out of range")
+            : image_scan_snapshots(fd, path, &header, name, ret_has, ret_memory, err);
+    qcow2_header_deinit(&header);
+    return r;
+}

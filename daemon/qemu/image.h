@@ -58,6 +58,11 @@ void image_info_deinit(struct image_info *info);
  * that cannot be reached: ImageError. */
 int image_remove(const char *path, const struct image_id *id, struct error *err);
 
+/* Whether a qcow2 image holds an internal snapshot of that name, and whether that one has the
+ * guest's memory. Error: ImageError. */
+int image_has_snapshot(const char *path, const char *name, bool *ret_has, bool *ret_memory,
+                       struct error *err);
+
 /* Whether a qcow2 overlay holds no data of its own: every L1 entry is empty and there is no
  * internal snapshot. Error: ImageError, also for a file that ends inside the table. */
 int image_is_empty(const char *path, bool *ret_empty, struct error *err);

@@ -48,9 +48,21 @@ enum {
     AT_REFCOUNT_OFFSET = 48,
     AT_REFCOUNT_CLUSTERS = 56,
     AT_SNAPSHOTS = 60,
+    AT_SNAPSHOTS_OFFSET = 64,
     AT_INCOMPATIBLE = 72,
     AT_REFCOUNT_ORDER = 96,
     AT_HEADER_LENGTH = 100,
+};
+
+/* The same of a row in the table of snapshots. Behind the fixed fields stand further ones, then id
+ * and name; the next row begins at a multiple of eight bytes. */
+enum {
+    ROW_ID_SIZE = 12,
+    ROW_NAME_SIZE = 14,
+    ROW_STATE_SIZE = 32,
+    ROW_FURTHER_SIZE = 36,
+    ROW_FURTHER = 40,
+    ROW_FURTHER_MAX = 1024,
 };
 
 static void put16(unsigned char *at, uint16_t value)
@@ -69,6 +81,14 @@ static void put64(unsigned char *at, uint64_t value)
 {
     value = htobe64(value);
     memcpy(at, &value, sizeof(value));
+}
+
+static uint16_t get16(const unsigned char *at)
+{
+    uint16_t value;
+
+    memcpy(&value, at, sizeof(value));
+    return be16toh(value);
 }
 
 static uint32_t get32(const unsigned char *at)
@@ -220,6 +240,7 @@ static int qcow2_parse_fixed(const unsigned char *data, size_t size, struct qcow
     header->l1_size = get32(data + AT_L1_SIZE);
     header->l1_offset = get64(data + AT_L1_OFFSET);
     header->n_snapshots = get32(data + AT_SNAPSHOTS);
+    header->snapshots_offset = get64(data + AT_SNAPSHOTS_OFFSET);
 
     if (header->cluster_bits < 9 || header->cluster_bits > 21)
         return qcow2_bad(err, "the size of the clusters is out of range");
@@ -319,4 +340,34 @@ void qcow2_header_deinit(struct qcow2_header *header)
     free(header->backing);
     free(header->backing_format);
     *header = (struct qcow2_header){0};
+}
+
+int qcow2_parse_snapshot(const unsigned char *data, size_t size, struct qcow2_snapshot *ret_row,
+                         size_t *ret_next, struct error *err)
+{
+    struct qcow2_snapshot row = {0};
+    size_t at = ROW_FURTHER;
+    uint32_t further;
+
+    if (size < ROW_FURTHER)
+        return qcow2_bad(err, "the table of snapshots is cut off");
+    further = get32(data + ROW_FURTHER_SIZE);
+    if (further > ROW_FURTHER_MAX)
+        return qcow2_bad(err, "a row in the table of snapshots is out of range");
+    row.id_size = get16(data + ROW_ID_SIZE);
+    row.name_size = get16(data + ROW_NAME_SIZE);
+    if (size - at < further + row.id_size + row.name_size)
+        return qcow2_bad(err, "the table of snapshots is cut off");
+    /* Since version 3 the size has 64 bits, and stands in the further fields as well. */
+    row.vm_state_size = get32(data + ROW_STATE_SIZE);
+    if (further >= 8)
+        row.vm_state_size = get64(data + at);
+    at += further;
+    row.id = (const char *)data + at;
+    at += row.id_size;
+    row.name = (const char *)data + at;
+    at = align8(at + row.name_size);
+    *ret_row = row;
+    *ret_next = at < size ? at : size;
+    return 0;
 }

@@ -26,6 +26,7 @@ struct qcow2_header {
     uint32_t version, cluster_bits, l1_size;
     uint64_t virtual_size, l1_offset, incompatible;
     uint32_t n_snapshots;           /* internal ones */
+    uint64_t snapshots_offset;      /* of their table */
     char *backing, *backing_format; /* NULL: none */
     bool dirty, corrupt, data_file, encrypted;
 };
@@ -35,5 +36,23 @@ struct qcow2_header {
 int qcow2_parse(const unsigned char *data, size_t size, struct qcow2_header *ret_header,
                 struct error *err);
 void qcow2_header_deinit(struct qcow2_header *header);
+
+/* QEMU opens no image with more internal snapshots, or a larger table of them. */
+#define QCOW2_SNAPSHOTS_MAX 65536
+#define QCOW2_SNAPSHOTS_BYTES (UINT64_C(64) << 20)
+/* The longest row: fixed fields, 1 KiB of further ones, id and name. */
+#define QCOW2_SNAPSHOT_BYTES (40 + 1024 + 2 * 65535 + 7)
+
+/* A row of the table of internal snapshots; the texts are no strings, and belong to the data. */
+struct qcow2_snapshot {
+    const char *id, *name;
+    size_t id_size, name_size;
+    uint64_t vm_state_size; /* bytes of memory and device state; 0: the disk alone */
+};
+
+/* Reads the row at the beginning of `size` bytes of the table, which are the rest of it or at least
+ * QCOW2_SNAPSHOT_BYTES, and where the next one begins. Error: ImageError with `reason`. */
+int qcow2_parse_snapshot(const unsigned char *data, size_t size, struct qcow2_snapshot *ret_row,
+                         size_t *ret_next, struct error *err);
 
 #endif

@@ -49,11 +49,29 @@ static void round_trip(const struct qcow2_header *header)
     free(head);
 }
 
+/* The same bytes as a table of internal snapshots. */
+static void read_snapshots(const uint8_t *data, size_t size)
+{
+    _cleanup_error_ struct error err = {0};
+    struct qcow2_snapshot row;
+    size_t next;
+
+    while (size > 0 && qcow2_parse_snapshot(data, size, &row, &next, &err) == 0) {
+        require(next >= 40 && next <= size && next <= QCOW2_SNAPSHOT_BYTES);
+        require((const uint8_t *)row.id >= data && row.id + row.id_size == row.name);
+        require((const uint8_t *)row.name + row.name_size <= data + next);
+        data += next;
+        size -= next;
+    }
+    require(size == 0 || err.code == SNAPVM_ERROR_IMAGE);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     _cleanup_error_ struct error err = {0};
     struct qcow2_header header;
 
+    read_snapshots(data, size);
     if (qcow2_parse(data, size, &header, &err) < 0) {
         require(err.code == SNAPVM_ERROR_IMAGE && error_get(&err, "reason"));
         return 0;

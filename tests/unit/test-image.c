@@ -341,6 +341,38 @@ static bool is_empty(const char *name)
 }
 
 /* The table of 20 TiB takes five clusters: any byte of it counts, and none behind it. */
+/* What qemu-img writes, with and without the fields of version 3. */
+START_TEST(test_snapshots)
+{
+    _cleanup_free_ char *command = NULL;
+    const char *path = at("a.qcow2");
+    bool has, memory;
+
+    if (!scratch_has("qemu-img"))
+        return;
+    command = xasprintf("cd %s && qemu-img create -q -f qcow2 -o compat=%s a.qcow2 1M && "
+                        "for i in first 'the second' $(seq 40) last; do "
+                        "qemu-img snapshot -c \"$i\" a.qcow2 || exit 1; done",
+                        folder, _i ? "1.1" : "0.10");
+    ck_assert_int_eq(scratch_run(command), 0);
+    ck_assert_int_eq(image_has_snapshot(path, "first", &has, &memory, &err), 0);
+    ck_assert(has && !memory);
+    ck_assert_int_eq(image_has_snapshot(path, "the second", &has, &memory, &err), 0);
+    ck_assert(has);
+    ck_assert_int_eq(image_has_snapshot(path, "last", &has, &memory, &err), 0);
+    ck_assert(has);
+    ck_assert_int_eq(image_has_snapshot(path, "lost", &has, &memory, &err), 0);
+    ck_assert(!has && !memory);
+    /* Cut off before the table. */
+    ck_assert_int_eq(truncate(path, 128 * 1024), 0);
+    ck_assert_int_eq(image_has_snapshot(path, "lost", &has, &memory, &err), -1);
+    ck_assert_int_eq(err.code, SNAPVM_ERROR_IMAGE);
+    ck_assert_ptr_nonnull(error_get(&err, "reason"));
+    error_clear(&err);
+    ck_assert_int_eq(image_has_snapshot(folder, "a", &has, &memory, &err), -1);
+}
+END_TEST
+
 START_TEST(test_empty)
 {
     static const off_t inside[] = {0, 1, 65535, 65536, 100000, 5 * 65536 - 1};
@@ -402,6 +434,7 @@ int main(void)
     tcase_add_test(tcase, test_read_refused);
     tcase_add_test(tcase, test_read_device);
     tcase_add_test(tcase, test_remove);
+    tcase_add_loop_test(tcase, test_snapshots, 0, 2);
     tcase_add_test(tcase, test_empty);
     tcase_add_test(tcase, test_empty_written);
     suite_add_tcase(suite, tcase);
