@@ -171,6 +171,7 @@ void show_snapshot(struct json_object *result)
     table_pair(table, "State", json_string(result, "state"));
     table_pair(table, "Location", json_string(result, "location"));
     table_pair(table, "Memory", json_string(result, "memory"));
+    table_pair(table, "Memory file", json_string(result, "memory_file"));
     table_pair(table, "Quiesced", quiesced(result));
     table_pair(table, "Not quiesced", json_string(result, "quiesce_error"));
     table_print(table, stdout);

@@ -75,6 +75,9 @@ static const struct option snapshot_list_options[] = {
      .type = OPTION_CHOICE,
      .value = "internal|external|mixed",
      .help = "those whose data lies there"},
+    {.param = "topological", .type = OPTION_FLAG, .help = "parents before their children"},
+    {.param = "after", .type = OPTION_STRING, .value = "NAME", .help = "those behind this one"},
+    {.param = "limit", .type = OPTION_NUMBER, .value = "N", .help = "at most so many"},
     {0},
 };
 

@@ -10,6 +10,7 @@
 #include "api/hub.h"
 #include "api/metrics.h"
 #include "api/request.h"
+#include "api/turn.h"
 #include "api/wire.h"
 #include "base/clock.h"
 #include "base/crash.h"
@@ -185,6 +186,7 @@ static int daemon_load(struct daemon *daemon, struct error *err)
         return -1;
     domains_load(daemon->domains, &model);
     daemon->context.requests = requests_new(daemon->base, model.requests, model.n_requests);
+    daemon->context.turns = turns_new(daemon->base);
     daemon->context.hub = hub_new(daemon->journal);
     engine_load(daemon->engine, &model);
     journal_model_deinit(&model);
@@ -289,6 +291,7 @@ struct daemon *daemon_free(struct daemon *daemon)
             event_free(daemon->signals[i]);
     daemon->worker = worker_free(daemon->worker);
     server_free(daemon->server);
+    turns_free(daemon->context.turns);
     requests_free(daemon->context.requests);
     engine_free(daemon->engine);
     domains_free(daemon->domains);

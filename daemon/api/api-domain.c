@@ -6,6 +6,7 @@
 #include "api/context.h"
 #include "api/handlers.h"
 #include "api/request.h"
+#include "api/turn.h"
 #include "api/wire.h"
 #include "base/memory.h"
 #include "domain/domains.h"
@@ -195,6 +196,7 @@ static void undefined(void *arg, const struct error *err)
     struct domains *domains = call_context(call)->domains;
     struct domain *domain;
 
+    turn_end(call);
     if (err) {
         call_error(call, err);
         return;
@@ -217,7 +219,7 @@ void domain_undefine_handle(struct call *call)
     struct journal_txn *txn;
     int64_t job;
 
-    if (request_begin(call, &job) != REQUEST_NEW)
+    if (turn_waits(call) || request_begin(call, &job) != REQUEST_NEW)
         return;
     domain = answer_need_domain(call);
     if (!domain)
@@ -226,6 +228,7 @@ void domain_undefine_handle(struct call *call)
         call_error(call, &err);
         return;
     }
+    turn_take(call);
     txn = journal_begin(call_context(call)->journal);
     journal_drop_domain(txn, domain->record.name);
     journal_add_event(txn, "domain.undefined", domain->record.name, NULL);

@@ -1,4 +1,5 @@
 /* snapshot.*: taken by a job, listed from memory. */
+#include <limits.h>
 #include <string.h>
 
 #include "api/answer.h"
@@ -7,6 +8,7 @@
 #include "api/handlers.h"
 #include "api/overlay.h"
 #include "api/request.h"
+#include "api/turn.h"
 #include "api/wire.h"
 #include "base/clock.h"
 #include "base/memory.h"
@@ -286,6 +288,7 @@ static void create_try(struct call *call, const struct shutoff *files);
 
 static void create_looked(void *arg, struct shutoff *files)
 {
+    turn_end(arg);
     create_try(arg, files);
 }
 
@@ -306,58 +309,87 @@ static void create_try(struct call *call, const struct shutoff *files)
     off = strcmp(domain_state(domain), "shutoff") == 0;
     if (create_check(domain, name, call_params(call), &err) < 0)
         call_error(call, &err);
-    else if (off && !files)
+    else if (off && !files) {
+        turn_take(call);
         shutoff_look(domain, create_looked, call);
-    else
+    } else
         create_start(call, domain, name, off ? files : NULL);
 }
 
 void snapshot_create_handle(struct call *call)
 {
-    if (answer_is_new(call, "ended"))
+    if (!turn_waits(call) && answer_is_new(call, "ended"))
         create_try(call, NULL);
 }
 
 /* --- reading, and the current one --- */
 
-static bool list_wants(const struct domain *domain, const struct snapshot *snapshot,
-                       json_object *params)
+static bool list_wants(const struct snapshot *snapshot, json_object *params)
 {
-    const char *parent = json_string(params, "parent"), *location = json_string(params, "location");
+    const char *location = json_string(params, "location");
 
-    if (parent && (strcmp(parent, snapshot->record.name) == 0 ||
-                   !snapshot_descends(domain, snapshot, parent)))
+    if (json_flag(params, "roots", 0) && snapshot->parent)
         return false;
-    if (json_flag(params, "roots", 0) && snapshot->record.parent)
-        return false;
-    if (json_flag(params, "leaves", 0) && snapshot_children(domain, snapshot->record.name))
+    if (json_flag(params, "leaves", 0) && snapshot->n_children > 0)
         return false;
     return !location || strcmp(location, snapshot_location(snapshot)) == 0;
 }
 
+/* What a list goes through: all, or all below one; by the tree or by the time of creation. */
+struct listing {
+    struct domain *domain;
+    const struct snapshot *top; /* NULL: all */
+    bool by_tree;
+};
+
+static struct snapshot *list_next(const struct listing *listing, struct snapshot *at)
+{
+    if (listing->by_tree)
+        return snapshot_next(listing->domain, listing->top, at);
+    do
+        at = at ? TAILQ_NEXT(at, link) : TAILQ_FIRST(&listing->domain->snapshots);
+    while (
+        at && listing->top &&
+        (at == listing->top || !snapshot_descends(listing->domain, at, listing->top->record.name)));
+    return at;
+}
+
+static json_object *list_answer(const struct listing *listing, struct snapshot *after,
+                                json_object *params)
+{
+    json_object *result = json_object_new_object(), *array = json_object_new_array();
+    long long limit = json_int(params, "limit", LLONG_MAX);
+    struct snapshot *at = after;
+
+    if (!at && listing->by_tree)
+        at = (struct snapshot *)listing->top;
+    while ((long long)json_object_array_length(array) < limit && (at = list_next(listing, at)))
+        if (list_wants(at, params))
+            json_object_array_add(array, wire_snapshot(listing->domain, at));
+    json_object_object_add(result, "snapshots", array);
+    json_add_string(result, "current", listing->domain->record.current_snapshot);
+    return result;
+}
+
 void snapshot_list_handle(struct call *call)
 {
-    struct domain *domain = answer_need_domain(call);
-    const char *parent = json_string(call_params(call), "parent");
+    json_object *params = call_params(call);
+    const char *parent = json_string(params, "parent"), *after = json_string(params, "after");
+    struct listing listing = {.by_tree = json_flag(params, "topological", 0)};
     _cleanup_error_ struct error err = {0};
-    json_object *result, *array;
-    const struct snapshot *snapshot;
+    struct snapshot *behind = NULL;
 
-    if (!domain)
+    listing.domain = answer_need_domain(call);
+    if (!listing.domain)
         return;
-    if (parent && !snapshot_need(domain, parent, &err)) {
+    if (parent)
+        listing.top = snapshot_need(listing.domain, parent, &err);
+    if (after && !err.code)
+        behind = snapshot_need(listing.domain, after, &err);
+    if (err.code)
         call_error(call, &err);
-        return;
-    }
-    result = json_object_new_object();
-    array = json_object_new_array();
-    TAILQ_FOREACH (snapshot, &domain->snapshots, link) {
-        if (list_wants(domain, snapshot, call_params(call)))
-            json_object_array_add(array, wire_snapshot(domain, snapshot));
-    }
-    json_object_object_add(result, "snapshots", array);
-    json_add_string(result, "current", domain->record.current_snapshot);
-    call_result(call, result);
+    else
+        call_result(call, list_answer(&listing, behind, params));
 }
 
 void snapshot_get_handle(struct call *call)
@@ -390,6 +422,7 @@ static void current_stored(void *arg, const struct error *err)
     struct domain *domain =
         domains_find(call_context(call)->domains, json_string(call_params(call), "domain"));
 
+    turn_end(call);
     if (err) {
         call_error(call, err);
         return;
@@ -405,10 +438,11 @@ static void current_set(struct call *call, struct domain *domain, const char *na
     _cleanup_json_ json_object *result = current_result(name);
     struct journal_txn *txn;
 
-    if (!snapshot_need(domain, name, &err)) {
+    if (turn_need_free(domain, &err) < 0 || !snapshot_need(domain, name, &err)) {
         call_error(call, &err);
         return;
     }
+    turn_take(call);
     txn = journal_begin(call_context(call)->journal);
     journal_set_current(txn, domain->record.name, name);
     journal_add_event(txn, "snapshot.current", domain->record.name, json_text(result));
@@ -422,7 +456,7 @@ void snapshot_current_handle(struct call *call)
     struct domain *domain;
     int64_t job;
 
-    if (name && request_begin(call, &job) != REQUEST_NEW)
+    if (name && (turn_waits(call) || request_begin(call, &job) != REQUEST_NEW))
         return;
     domain = answer_need_domain(call);
     if (!domain)

@@ -17,6 +17,7 @@ struct hub;
 struct journal;
 struct metrics;
 struct requests;
+struct turns;
 struct worker;
 
 struct daemon_context {
@@ -29,6 +30,7 @@ struct daemon_context {
     struct engine *engine;
     struct hub *hub;           /* events to subscribers */
     struct requests *requests; /* what request_id remembers */
+    struct turns *turns;       /* at the domains' snapshot trees */
     struct metrics *metrics;
     int64_t started; /* microseconds since 1970 */
     bool stopping;   /* what would change something is answered ShuttingDown */

@@ -22,6 +22,9 @@ void snapshot_create_handle(struct call *call);
 void snapshot_list_handle(struct call *call);
 void snapshot_get_handle(struct call *call);
 void snapshot_current_handle(struct call *call);
+void snapshot_xml_handle(struct call *call);
+void snapshot_redefine_handle(struct call *call);
+void snapshot_delete_handle(struct call *call);
 
 void block_commit_handle(struct call *call);
 void block_pull_handle(struct call *call);

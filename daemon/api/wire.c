@@ -222,20 +222,21 @@ char *wire_job_text(const struct job *job)
     return xstrdup(json_text(object));
 }
 
-json_object *wire_snapshot(const struct domain *domain, const struct snapshot *snapshot)
+json_object *wire_snapshot_record(const struct record_snapshot *record, unsigned children,
+                                  bool current)
 {
-    const struct record_snapshot *record = &snapshot->record;
     json_object *object = json_object_new_object(), *disks = json_object_new_array();
 
     json_add_string(object, "domain", record->domain);
     json_add_string(object, "name", record->name);
     json_add_string(object, "parent", record->parent);
-    json_add_int(object, "children", snapshot_children(domain, record->name));
-    json_add_bool(object, "current", snapshot_is_current(domain, snapshot));
+    json_add_int(object, "children", children);
+    json_add_bool(object, "current", current);
     add_time(object, "created", record->created);
     json_add_string(object, "state", record->state);
     json_add_string(object, "description", record->description);
     json_add_string(object, "memory", record->memory);
+    json_add_string(object, "memory_file", record->memory_file);
     json_add_bool(object, "quiesced", record->quiesced);
     json_add_string(object, "quiesce_error", record->quiesce_error);
     for (unsigned i = 0; i < record->n_disks; i++) {
@@ -249,8 +250,14 @@ json_object *wire_snapshot(const struct domain *domain, const struct snapshot *s
         json_object_array_add(disks, disk);
     }
     json_object_object_add(object, "disks", disks);
-    json_add_string(object, "location", snapshot_location(snapshot));
+    json_add_string(object, "location", snapshot_record_location(record));
     return object;
+}
+
+json_object *wire_snapshot(const struct domain *domain, const struct snapshot *snapshot)
+{
+    return wire_snapshot_record(&snapshot->record, snapshot->n_children,
+                                snapshot_is_current(domain, snapshot));
 }
 
 static json_object *wire_blockdev_layer(const struct domain *domain, const struct record_disk *disk,

@@ -3,18 +3,23 @@
 #ifndef SNAPVM_API_WIRE_H
 #define SNAPVM_API_WIRE_H
 
+#include <stdbool.h>
+
 #include "proto/json.h"
 
 struct domain;
 struct job;
 struct record_disk;
 struct record_job;
+struct record_snapshot;
 struct snapshot;
 
 json_object *wire_domain(const struct domain *domain);
 json_object *wire_disk(const struct domain *domain, const struct record_disk *disk);
 json_object *wire_job(const struct record_job *job);
 json_object *wire_snapshot(const struct domain *domain, const struct snapshot *snapshot);
+json_object *wire_snapshot_record(const struct record_snapshot *record, unsigned children,
+                                  bool current);
 
 /* A chain as QEMU's -blockdev takes it, from its active layer down. */
 json_object *wire_blockdev(const struct domain *domain, const struct record_disk *disk);

@@ -1,6 +1,7 @@
 #include "base/clock.h"
 
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 #define US INT64_C(1000000)
@@ -39,6 +40,22 @@ const char *clock_text(int64_t when, char buffer[CLOCK_TEXT])
 
     snprintf(buffer + n, CLOCK_TEXT - n, ".%06dZ", (int)(when % US));
     return buffer;
+}
+
+int64_t clock_parse(const char *text)
+{
+    struct tm fields = {0};
+    const char *p = strptime(text, "%Y-%m-%dT%H:%M:%S", &fields);
+    int64_t fraction = 0, digit = US / 10;
+
+    if (!p || strspn(text, "0123456789") != 4)
+        return -1;
+    if (*p == '.')
+        for (p++; *p >= '0' && *p <= '9'; p++, digit /= 10)
+            fraction += digit * (*p - '0');
+    if (strcmp(p, "Z") != 0)
+        return -1;
+    return (int64_t)timegm(&fields) * US + fraction;
 }
 
 const char *clock_name(int64_t when, char buffer[CLOCK_TEXT])

@@ -17,6 +17,10 @@ int64_t clock_monotonic(void);
 /* RFC 3339 in UTC with microseconds, into the buffer, which is returned. */
 const char *clock_text(int64_t when, char buffer[CLOCK_TEXT]);
 
+/* Such a time (with a fraction of any length or none) as microseconds since 1970; -1 for another
+ * text. */
+int64_t clock_parse(const char *text);
+
 /* The form used for names: 20261121T013000Z. */
 const char *clock_name(int64_t when, char buffer[CLOCK_TEXT]);
 

@@ -54,18 +54,32 @@ static bool snapshot_is_below(const struct snapshot *snapshot, const struct snap
     return false;
 }
 
+/* By the time of creation; snapshots of the same moment, which a description may claim, by name. */
+static bool snapshot_is_later(const struct snapshot *a, const struct snapshot *b)
+{
+    if (a->record.created != b->record.created)
+        return a->record.created > b->record.created;
+    return strcmp(a->record.name, b->record.name) > 0;
+}
+
 /* The journal holds no circle of parents. If it did, the link that closes it would be left out: a
  * forest is what every walk relies on. */
 static void snapshot_link(struct domain *domain, struct snapshot *snapshot)
 {
-    struct snapshot *parent = snapshot_find(domain, snapshot->record.parent);
+    struct snapshot *parent = snapshot_find(domain, snapshot->record.parent), *before;
 
     if (!parent || (snapshot->n_children > 0 && snapshot_is_below(parent, snapshot)) ||
         parent == snapshot)
         return;
     snapshot->parent = parent;
-    TAILQ_INSERT_TAIL(&parent->children, snapshot, sibling);
     parent->n_children++;
+    before = TAILQ_LAST(&parent->children, snapshot_list);
+    while (before && snapshot_is_later(before, snapshot))
+        before = TAILQ_PREV(before, snapshot_list, sibling);
+    if (before)
+        TAILQ_INSERT_AFTER(&parent->children, before, snapshot, sibling);
+    else
+        TAILQ_INSERT_HEAD(&parent->children, snapshot, sibling);
 }
 
 static void snapshot_unlink(struct snapshot *snapshot)
@@ -79,12 +93,18 @@ static void snapshot_unlink(struct snapshot *snapshot)
 
 struct snapshot *snapshot_add(struct domain *domain, struct record_snapshot *record)
 {
-    struct snapshot *snapshot = xzalloc(sizeof(*snapshot));
+    struct snapshot *snapshot = xzalloc(sizeof(*snapshot)), *before;
 
     snapshot->record = *record;
     memset(record, 0, sizeof(*record));
     TAILQ_INIT(&snapshot->children);
-    TAILQ_INSERT_TAIL(&domain->snapshots, snapshot, link);
+    before = TAILQ_LAST(&domain->snapshots, snapshot_list);
+    while (before && snapshot_is_later(before, snapshot))
+        before = TAILQ_PREV(before, snapshot_list, link);
+    if (before)
+        TAILQ_INSERT_AFTER(&domain->snapshots, before, snapshot, link);
+    else
+        TAILQ_INSERT_HEAD(&domain->snapshots, snapshot, link);
     HASH_ADD_KEYPTR(hh, domain->snapshot_map, snapshot->record.name, strlen(snapshot->record.name),
                     snapshot);
     snapshot_link(domain, snapshot);
@@ -165,19 +185,24 @@ struct snapshot *snapshot_next(const struct domain *domain, const struct snapsho
     return at == top ? NULL : snapshot_next_root(TAILQ_NEXT(at, link));
 }
 
-const char *snapshot_location(const struct snapshot *snapshot)
+const char *snapshot_record_location(const struct record_snapshot *record)
 {
     bool internal = false, external = false;
 
-    for (unsigned i = 0; i < snapshot->record.n_disks; i++) {
-        const char *mode = snapshot->record.disks[i].mode;
+    for (unsigned i = 0; i < record->n_disks; i++) {
+        const char *mode = record->disks[i].mode;
 
         internal |= strcmp(mode, "internal") == 0;
         external |= strcmp(mode, "external") == 0 || strcmp(mode, "manual") == 0;
     }
-    if (snapshot->record.memory && strcmp(snapshot->record.memory, "no") != 0) {
-        internal |= strcmp(snapshot->record.memory, "internal") == 0;
-        external |= strcmp(snapshot->record.memory, "external") == 0;
+    if (record->memory && strcmp(record->memory, "no") != 0) {
+        internal |= strcmp(record->memory, "internal") == 0;
+        external |= strcmp(record->memory, "external") == 0;
     }
     return internal && external ? "mixed" : internal ? "internal" : "external";
+}
+
+const char *snapshot_location(const struct snapshot *snapshot)
+{
+    return snapshot_record_location(&snapshot->record);
 }

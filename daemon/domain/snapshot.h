@@ -27,8 +27,8 @@ struct snapshot *snapshot_find(const struct domain *domain, const char *name);
 /* NotFound (object snapshot). */
 struct snapshot *snapshot_need(const struct domain *domain, const char *name, struct error *err);
 
-/* Adds one behind the others and takes the record over. It is linked to its parent if that is
- * there. */
+/* Adds one at its place by time and name, and takes the record over. It is linked to its parent if
+ * that is there. */
 struct snapshot *snapshot_add(struct domain *domain, struct record_snapshot *record);
 
 /* Links those that were added before their parents. */
@@ -52,5 +52,6 @@ struct snapshot *snapshot_next(const struct domain *domain, const struct snapsho
 
 /* "internal", "external" or "mixed". */
 const char *snapshot_location(const struct snapshot *snapshot);
+const char *snapshot_record_location(const struct record_snapshot *record);
 
 #endif

@@ -219,6 +219,24 @@ static ssize_t image_pread(int fd, unsigned char *data, size_t size, uint64_t at
     return (ssize_t)done;
 }
 
+int image_has_magic(const char *path, bool *ret_has, struct error *err)
+{
+    static const unsigned char magic[] = {'Q', 'F', 'I', 0xfb};
+    unsigned char data[sizeof(magic)];
+    _cleanup_close_ int fd = -1;
+    struct stat st;
+    ssize_t n;
+
+    fd = image_open(path, &st, err);
+    if (fd < 0)
+        return -1;
+    n = image_pread(fd, data, sizeof(data), 0);
+    if (n < 0)
+        return image_errno(err, errno, path, "read");
+    *ret_has = n == sizeof(data) && memcmp(data, magic, sizeof(magic)) == 0;
+    return 0;
+}
+
 static int image_read_header(int fd, const char *path, struct qcow2_header *ret_header,
                              struct error *err)
 {

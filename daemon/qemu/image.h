@@ -41,6 +41,10 @@ int image_create_overlay(const struct image_overlay *overlay, struct image_id *r
 /* Syncs a new file and its folder. Error: ImageError. */
 int image_sync(const char *path, struct error *err);
 
+/* Whether a file begins as a qcow2 image does, to hold against what a person claims of it: never to
+ * decide how it is read. Error: ImageError. */
+int image_has_magic(const char *path, bool *ret_has, struct error *err);
+
 struct image_info {
     int64_t virtual_size, actual_size; /* bytes */
     char *backing, *backing_format;    /* NULL: none in the header */

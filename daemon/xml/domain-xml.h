@@ -11,8 +11,6 @@
 
 struct error;
 
-#define DOMAIN_XML_BYTES (1024 * 1024)
-#define DOMAIN_XML_DEPTH 64
 #define DOMAIN_XML_DISKS 256
 
 struct domain_def_disk {
@@ -34,6 +32,10 @@ struct domain_def {
 
 void domain_def_init(struct domain_def *def);
 void domain_def_deinit(struct domain_def *def);
+
+/* Appends a disk; its format is not known yet. */
+struct domain_def_disk *domain_def_add_disk(struct domain_def *def, const char *target,
+                                            const char *file);
 
 /* Reads a description of `size` bytes of UTF-8. Disks that are no file and no block device are left
  * out, and so are empty CD-ROM and floppy drives. Any fault is InvalidParams with param "xml",

@@ -1,5 +1,5 @@
 /* The reader of <domain> descriptions. It may refuse anything, but what it accepts keeps the
- * promises of its header. Sources: daemon/xml/domain-xml.c */
+ * promises of its header. Sources: daemon/xml/domain-xml.c daemon/xml/tree.c */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

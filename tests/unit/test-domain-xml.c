@@ -8,6 +8,7 @@
 #include "base/memory.h"
 #include "proto/snapvm-errors.h"
 #include "xml/domain-xml.h"
+#include "xml/tree.h"
 
 static int read_text(const char *xml, struct domain_def *ret_def, struct error *err)
 {
@@ -195,7 +196,7 @@ static char *nested(int depth)
 
 START_TEST(test_depth)
 {
-    _cleanup_free_ char *deepest = nested(DOMAIN_XML_DEPTH), *deeper = nested(DOMAIN_XML_DEPTH + 1);
+    _cleanup_free_ char *deepest = nested(TREE_DEPTH), *deeper = nested(TREE_DEPTH + 1);
     _cleanup_free_ char *far = nested(10000);
     _cleanup_(domain_def_deinit) struct domain_def def = {0};
     _cleanup_error_ struct error err = {0};
@@ -210,7 +211,7 @@ END_TEST
 
 START_TEST(test_size)
 {
-    size_t size = DOMAIN_XML_BYTES + 1;
+    size_t size = TREE_BYTES + 1;
     _cleanup_free_ char *xml = xzalloc(size + 1);
     _cleanup_(domain_def_deinit) struct domain_def def = {0};
     _cleanup_error_ struct error err = {0};

@@ -175,72 +175,6 @@ START_TEST(lists_change)
 }
 END_TEST
 
-static void answer_documents(void *arg, const struct journal_document *documents, unsigned n,
-                             const struct error *err)
-{
-    char **text = arg, *longer;
-
-    ck_assert_ptr_null(err);
-    *text = xstrdup("");
-    for (unsigned i = 0; i < n; i++) {
-        longer = xasprintf("%s%s=%s;", *text, documents[i].snapshot, documents[i].xml);
-        free(*text);
-        *text = longer;
-    }
-}
-
-static void check_documents(struct fixture *f, const char *snapshot, const char *want)
-{
-    _cleanup_free_ char *text = NULL;
-
-    journal_query_documents(f->journal, "web", snapshot, answer_documents, &text);
-    while (!text)
-        event_base_loop(f->base, EVLOOP_ONCE);
-    ck_assert_str_eq(text, want);
-}
-
-START_TEST(trees_change)
-{
-    struct everything all = everything_make("seed ");
-    struct journal_model model;
-    struct journal_txn *txn;
-    struct fixture f;
-
-    fixture_init(&f);
-    fixture_open(&f);
-    xstrset(&all.snapshot[0].parent, NULL);
-    xstrset(&all.snapshot[1].parent, "a");
-    everything_put(&f, &all);
-    txn = journal_begin(f.journal);
-    journal_put_document(txn, "web", "a", "<a/>");
-    journal_put_document(txn, "web", "b", "<b/>");
-    journal_put_document(txn, "web", "b", "<c/>");
-    ck_assert_int_eq(fixture_commit(&f, txn), 0);
-    check_documents(&f, NULL, "a=<a/>;b=<c/>;");
-    check_documents(&f, "b", "b=<c/>;");
-    check_documents(&f, "c", "");
-
-    txn = journal_begin(f.journal);
-    journal_move_children(txn, "web", "a", "elsewhere");
-    journal_move_children(txn, "db", "elsewhere", NULL);
-    journal_drop_snapshot(txn, "web", "a");
-    ck_assert_int_eq(fixture_commit(&f, txn), 0);
-    model = load(&f);
-    ck_assert_uint_eq(model.n_snapshots, 1);
-    ck_assert_str_eq(model.snapshots[0].parent, "elsewhere");
-    journal_model_deinit(&model);
-    /* A description goes with its snapshot. */
-    check_documents(&f, NULL, "b=<c/>;");
-
-    /* And stands for none that is not there. */
-    txn = journal_begin(f.journal);
-    journal_put_document(txn, "web", "a", "<a/>");
-    ck_assert_int_eq(fixture_commit(&f, txn), SNAPVM_ERROR_INTERNAL);
-    everything_deinit(&all);
-    fixture_deinit(&f);
-}
-END_TEST
-
 START_TEST(things_are_dropped)
 {
     struct everything all = everything_make("seed ");
@@ -577,7 +511,6 @@ static TCase *cases(void)
     tcase_add_test(tcase, everything_comes_back);
     tcase_add_test(tcase, lists_change);
     tcase_add_test(tcase, things_are_dropped);
-    tcase_add_test(tcase, trees_change);
     tcase_add_test(tcase, job_numbers_are_never_given_twice);
     tcase_add_test(tcase, events_are_numbered_for_ever);
     tcase_add_test(tcase, old_things_are_pruned);

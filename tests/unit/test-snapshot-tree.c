@@ -67,6 +67,7 @@ static struct snapshot *plant(struct domain *domain, const char *name, const cha
     struct record_snapshot record = {.domain = xstrdup(domain->record.name),
                                      .name = xstrdup(name),
                                      .parent = xstrdup(parent),
+                                     .created = snapshot_count(domain) + 1,
                                      .memory = xstrdup("no")};
     struct snapshot *snapshot = snapshot_add(domain, &record);
 
@@ -199,7 +200,7 @@ START_TEST(walks)
     check_walk(domain, "b", "");
     check_walk(domain, "other", "");
     snapshot_remove(domain, snapshot_find(domain, "a"));
-    check_walk(domain, NULL, "root b a1 a2 other ");
+    check_walk(domain, NULL, "root a1 b a2 other ");
     ck_assert_str_eq(snapshot_find(domain, "a1")->record.parent, "root");
     snapshot_remove(domain, snapshot_find(domain, "root"));
     check_walk(domain, NULL, "a1 b other a2 ");

@@ -441,7 +441,7 @@ START_TEST(snapshots)
     struct snapshot *parent = plant(domain, "s", NULL), *child = plant(domain, "t", "s");
     json_object *object = wire_snapshot(domain, parent);
 
-    assert_shape(object, SNAPSHOT "parent:0 description:0 quiesce_error:0");
+    assert_shape(object, SNAPSHOT "parent:0 description:0 memory_file:0 quiesce_error:0");
     ck_assert_int_eq(json_int(object, "children", -1), 1);
     ck_assert(json_flag(object, "current", 0));
     ck_assert_str_eq(json_string(object, "location"), "external");
@@ -449,8 +449,9 @@ START_TEST(snapshots)
     json_object_put(object);
     xstrset(&child->record.description, "words");
     xstrset(&child->record.quiesce_error, "no agent");
+    xstrset(&child->record.memory_file, "/i/memory");
     object = wire_snapshot(domain, child);
-    assert_shape(object, SNAPSHOT "parent:s description:s quiesce_error:s");
+    assert_shape(object, SNAPSHOT "parent:s description:s memory_file:s quiesce_error:s");
     ck_assert_str_eq(json_string(object, "parent"), "s");
     ck_assert_int_eq(json_int(object, "children", -1), 0);
     ck_assert(!json_flag(object, "current", 1));

@@ -1,0 +1,302 @@
+/* Writing a <domainsnapshot>: the elements that the snapshot has are set in the document that is
+ * kept of it, each at its place, and what says the same already is left as it stands. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "xml/domain-xml.h"
+#include "xml/snapshot-words.h"
+#include "xml/snapshot-xml.h"
+#include "xml/tree.h"
+
+/* libvirt's order. */
+static const char *const places[] = {"name",           "description", "state", "parent",
+                                     "creationTime",   "memory",      "disks", "domain",
+                                     "inactiveDomain", "active",      "cookie"};
+
+#define N_PLACES (sizeof(places) / sizeof(places[0]))
+
+static size_t place_of(const xmlNode *node)
+{
+    for (size_t i = 0; i < N_PLACES; i++)
+        if (tree_is(node, places[i]))
+            return i;
+    return N_PLACES;
+}
+
+static xmlNode *new_element(const char *name)
+{
+    xmlNode *node = xmlNewNode(NULL, (const xmlChar *)name);
+
+    if (!node)
+        abort();
+    return node;
+}
+
+static xmlNode *add_element(xmlNode *parent, const char *name)
+{
+    return xmlAddChild(parent, new_element(name));
+}
+
+/* The child of that name, made before the first one whose place is behind it. */
+static xmlNode *need_child(xmlNode *root, const char *name)
+{
+    xmlNode *node = tree_child(root, name), *behind = root->children;
+
+    if (node)
+        return node;
+    node = new_element(name);
+    while (behind && (behind->type != XML_ELEMENT_NODE || place_of(behind) <= place_of(node)))
+        behind = behind->next;
+    return behind ? xmlAddPrevSibling(behind, node) : xmlAddChild(root, node);
+}
+
+static void drop(xmlNode *node)
+{
+    if (!node)
+        return;
+    xmlUnlinkNode(node);
+    xmlFreeNode(node);
+}
+
+static void set_text(xmlNode *node, const char *text)
+{
+    _cleanup_free_ char *old = tree_text(node);
+
+    if (old && strcmp(old, text) == 0)
+        return;
+    xmlNodeSetContent(node, NULL);
+    xmlNodeAddContent(node, (const xmlChar *)text);
+}
+
+static void set_attribute(xmlNode *node, const char *name, const char *value)
+{
+    if (value)
+        xmlSetProp(node, (const xmlChar *)name, (const xmlChar *)value);
+    else
+        xmlUnsetProp(node, (const xmlChar *)name);
+}
+
+static void write_text(xmlNode *root, const char *name, const char *text)
+{
+    if (text)
+        set_text(need_child(root, name), text);
+    else
+        drop(tree_child(root, name));
+}
+
+static bool same(const char *a, const char *b)
+{
+    return strcmp(a ? a : "", b ? b : "") == 0;
+}
+
+/* The word that stands there is kept if it says the same. */
+static void write_state(xmlNode *root, const struct snapshot_def *def)
+{
+    _cleanup_free_ char *word = tree_text(tree_child(root, "state"));
+    bool no_memory = !def->memory || strcmp(def->memory, "no") == 0;
+
+    if (word && same(snapshot_state_of_word(word), def->state))
+        return;
+    if (!def->state || strcmp(def->state, "unknown") == 0)
+        write_text(root, "state", NULL);
+    else
+        write_text(root, "state",
+                   no_memory && strcmp(def->state, "shutoff") != 0 ? "disk-snapshot" : def->state);
+}
+
+static void write_parent(xmlNode *root, const struct snapshot_def *def)
+{
+    if (def->parent)
+        write_text(need_child(root, "parent"), "name", def->parent);
+    else
+        drop(tree_child(root, "parent"));
+}
+
+static void write_time(xmlNode *root, const struct snapshot_def *def)
+{
+    char text[32];
+
+    snprintf(text, sizeof(text), "%" PRId64, def->created);
+    write_text(root, "creationTime", def->created >= 0 ? text : NULL);
+}
+
+static void write_memory(xmlNode *root, const struct snapshot_def *def)
+{
+    xmlNode *memory = tree_child(root, "memory");
+
+    if (!def->memory) {
+        drop(memory);
+        return;
+    }
+    memory = need_child(root, "memory");
+    set_attribute(memory, "snapshot", def->memory);
+    set_attribute(memory, "file", def->memory_file);
+}
+
+/* What libvirt takes for a disk's target. Another disk is named by its image. */
+static bool is_target(const char *name)
+{
+    static const char *const kinds[] = {"fd", "hd", "sd", "vd", "xvd", "ubd"};
+
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+        size_t size = strlen(kinds[i]);
+
+        if (strncmp(name, kinds[i], size) == 0)
+            return name[size] && name[size + strspn(name + size, TREE_LETTERS "_")] == '\0';
+    }
+    return false;
+}
+
+static const char *disk_name(const struct snapshot_def_disk *disk)
+{
+    const char *path = disk->backing ? disk->backing : disk->file;
+
+    return is_target(disk->name) || !path ? disk->name : path;
+}
+
+static xmlNode *disk_element(xmlNode *disks, const char *name)
+{
+    for (xmlNode *c = disks ? disks->children : NULL; c; c = c->next)
+        if (tree_is(c, "disk") && tree_attribute_is(c, "name", name))
+            return c;
+    return NULL;
+}
+
+static bool is_named(const struct snapshot_def *def, const xmlNode *node)
+{
+    _cleanup_free_ char *name = tree_attribute((xmlNode *)node, "name");
+
+    for (size_t i = 0; name && i < def->n_disks; i++)
+        if (strcmp(name, def->disks[i].name) == 0 || strcmp(name, disk_name(&def->disks[i])) == 0)
+            return true;
+    return false;
+}
+
+/* A disk that the document knew by another name stands in the same row of the list. */
+static xmlNode *disk_in_row(const struct snapshot_def *def, xmlNode *disks, size_t row)
+{
+    size_t i = 0;
+
+    for (xmlNode *c = disks ? disks->children : NULL; c; c = c->next)
+        if (tree_is(c, "disk") && i++ == row)
+            return is_named(def, c) ? NULL : c;
+    return NULL;
+}
+
+static void write_overlay(xmlNode *node, const struct snapshot_def_disk *disk)
+{
+    _cleanup_free_ char *type = tree_attribute(node, "type");
+    bool block = type && strcmp(type, "block") == 0;
+
+    if (disk->remote || (type && !block && strcmp(type, "file") != 0))
+        return;
+    if (!type)
+        set_attribute(node, "type", "file");
+    if (disk->format)
+        set_attribute(need_child(node, "driver"), "type", disk->format);
+    if (disk->file)
+        set_attribute(need_child(node, "source"), block ? "dev" : "file", disk->file);
+}
+
+/* One disk, behind the others in its new list. */
+static void write_disk(xmlNode *list, xmlNode *node, const struct snapshot_def_disk *disk)
+{
+    if (node && !tree_attribute_is(node, "snapshot", disk->mode) &&
+        (xmlHasProp(node, (const xmlChar *)"snapshot") || strcmp(disk->mode, "external") != 0))
+        node = NULL;
+    if (node) {
+        xmlUnlinkNode(node);
+        xmlAddChild(list, node);
+    } else {
+        node = add_element(list, "disk");
+        set_attribute(node, "name", disk_name(disk));
+    }
+    set_attribute(node, "snapshot", disk->mode);
+    if (strcmp(disk->mode, "external") == 0)
+        write_overlay(node, disk);
+}
+
+static void write_disks(xmlNode *root, const struct snapshot_def *def)
+{
+    xmlNode *old = tree_child(root, "disks"), *list = new_element("disks");
+
+    for (size_t i = 0; i < def->n_disks; i++) {
+        const struct snapshot_def_disk *disk = &def->disks[i];
+        xmlNode *node = disk_element(old, disk->name);
+
+        if (!node)
+            node = disk_element(old, disk_name(disk));
+        if (!node)
+            node = disk_in_row(def, old, i);
+        /* A copy: the rows of the list are counted on. */
+        write_disk(list, node ? xmlCopyNode(node, 1) : NULL, disk);
+    }
+    drop(old);
+    if (def->n_disks == 0) {
+        xmlFreeNode(list);
+        return;
+    }
+    xmlReplaceNode(need_child(root, "disks"), list);
+}
+
+static xmlDoc *new_document(const char *document)
+{
+    xmlDoc *doc = document ? tree_read(document, strlen(document), NULL) : NULL;
+
+    if (doc)
+        return doc;
+    doc = xmlNewDoc((const xmlChar *)"1.0");
+    xmlDocSetRootElement(doc, new_element("domainsnapshot"));
+    return doc;
+}
+
+char *snapshot_xml_write(const struct snapshot_def *def, const char *document)
+{
+    _cleanup_tree_ xmlDoc *doc = new_document(document);
+    xmlNode *root = xmlDocGetRootElement(doc);
+
+    write_text(root, "name", def->name);
+    write_text(root, "description", def->description);
+    write_state(root, def);
+    write_parent(root, def);
+    write_time(root, def);
+    write_memory(root, def);
+    write_disks(root, def);
+    write_text(root, "active", def->active ? "1" : "0");
+    return tree_print(root, true);
+}
+
+/* --- the domain as it was --- */
+
+static void describe_disk(xmlNode *devices, const struct domain_def_disk *disk)
+{
+    xmlNode *node = add_element(devices, "disk"), *driver;
+
+    set_attribute(node, "type", "file");
+    set_attribute(node, "device", "disk");
+    driver = add_element(node, "driver");
+    set_attribute(driver, "name", "qemu");
+    set_attribute(driver, "type", disk->format);
+    set_attribute(add_element(node, "source"), "file", disk->file);
+    set_attribute(add_element(node, "target"), "dev", disk->target);
+    if (disk->read_only)
+        add_element(node, "readonly");
+}
+
+char *snapshot_xml_describe(const struct domain_def *domain)
+{
+    _cleanup_tree_ xmlDoc *doc = new_document(NULL);
+    xmlNode *node = add_element(xmlDocGetRootElement(doc), "domain"), *devices;
+
+    set_attribute(node, "type", "qemu");
+    set_text(add_element(node, "name"), domain->name);
+    if (domain->uuid)
+        set_text(add_element(node, "uuid"), domain->uuid);
+    set_text(add_element(add_element(node, "os"), "type"), "hvm");
+    devices = add_element(node, "devices");
+    for (size_t i = 0; i < domain->n_disks; i++)
+        describe_disk(devices, &domain->disks[i]);
+    return tree_print(xmlDocGetRootElement(doc), false);
+}
