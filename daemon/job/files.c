@@ -12,6 +12,7 @@
 #include "domain/snapshot.h"
 #include "job/engine.h"
 #include "job/leg.h"
+#include "job/needed.h"
 #include "proto/snapvm-errors.h"
 #include "qemu/image.h"
 #include "qemu/process.h"
@@ -30,8 +31,7 @@ struct file_task {
     struct job *job;
     struct file *files;
     unsigned n_files;
-    char **keep; /* paths of files that must not be removed */
-    unsigned n_keep;
+    struct needed *needed;
     bool yes; /* the answer of a look */
     struct error err;
     void (*done)(struct job *, const struct error *);
@@ -49,10 +49,8 @@ static void file_task_free(void *arg)
         free(task->files[i].backing);
         free(task->files[i].backing_format);
     }
-    for (unsigned i = 0; i < task->n_keep; i++)
-        free(task->keep[i]);
     free(task->files);
-    free(task->keep);
+    needed_free(task->needed);
     error_clear(&task->err);
     free(task);
 }
@@ -208,27 +206,23 @@ static void files_run_remove_overlays(void *arg)
     }
 }
 
-static bool file_is_kept(const struct file_task *task, const struct file *file)
-{
-    struct image_id id;
-
-    for (unsigned i = 0; i < task->n_keep; i++)
-        if (image_identify(task->keep[i], &id, NULL) == 0 && image_same(&id, &file->id))
-            return true;
-    return false;
-}
-
+/* From the top down: a layer that stays keeps those below it. */
 static void files_run_remove_worthless(void *arg)
 {
     struct file_task *task = arg;
 
+    needed_follow(&task->needed);
     for (unsigned i = 0; i < task->n_files; i++) {
         struct file *file = &task->files[i];
 
         if (!file->known && image_identify(file->path, &file->id, NULL) < 0)
             file->removed = file_is_missing(file);
-        else if (!file_is_kept(task, file))
+        else if (!needed_has(task->needed, &file->id))
             file->removed = image_remove(file->path, &file->id, &task->err) == 0;
+        if (file->removed)
+            continue;
+        needed_add_path(&task->needed, file->path);
+        needed_follow(&task->needed);
     }
 }
 
@@ -362,41 +356,10 @@ void files_look_at_header(struct job *job, void (*done)(struct job *, bool names
     files_run(task, files_run_look_at_header);
 }
 
-static void keep_add(struct file_task *task, const struct domain *domain, const char *name)
-{
-    const struct process *qemu = &domain->record.qemu;
-    _cleanup_free_ char *absolute = name ? process_absolute(qemu, name) : NULL;
-
-    if (!absolute)
-        return;
-    task->keep = xrealloc(task->keep, task->n_keep + 1, sizeof(*task->keep));
-    task->keep[task->n_keep++] = process_reach(qemu, absolute);
-}
-
 /* An overlay that the caller prepared is the caller's. */
 static bool is_reused(const struct record_image *image)
 {
     return strcmp(image->role, "overlay") == 0 && !image->made;
-}
-
-/* All files that a domain uses: chains, open nodes, and the layers that its snapshots froze. */
-static void keep_domain(struct file_task *task, const struct domain *domain)
-{
-    const struct snapshot *snapshot;
-    struct view_node *node, *next;
-
-    for (unsigned i = 0; i < domain->record.n_disks; i++)
-        for (unsigned k = 0; k < domain->record.disks[i].n_chain; k++)
-            keep_add(task, domain, domain->record.disks[i].chain[k].file);
-    TAILQ_FOREACH (snapshot, &domain->snapshots, link) {
-        for (unsigned i = 0; i < snapshot->record.n_disks; i++)
-            keep_add(task, domain, snapshot->record.disks[i].backing);
-    }
-    if (!domain->view || domain->gone)
-        return; /* a monitor that is away may belong to a QEMU that still has them open */
-    HASH_ITER (hh, domain->view->nodes, node, next) {
-        keep_add(task, domain, node->file);
-    }
 }
 
 void files_remove_worthless(struct job *job, void (*done)(struct job *, const struct error *))
@@ -410,7 +373,7 @@ void files_remove_worthless(struct job *job, void (*done)(struct job *, const st
         if (leg_merges(&job->record.images[i]) && !is_reused(&job->record.images[i]))
             file_task_add(task, i);
     HASH_ITER (hh, job->engine->domains->map, domain, next) {
-        keep_domain(task, domain);
+        needed_add_domain(&task->needed, domain);
     }
     files_run(task, files_run_remove_worthless);
 }

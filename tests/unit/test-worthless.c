@@ -50,13 +50,40 @@ enum user {
     NODE_WHILE_AWAY,
     OWN_SNAPSHOT,
     OTHERS_SNAPSHOT,
+    BELOW_A_SNAPSHOT,
+    BELOW_A_SNAPSHOT_BY_RELATIVE_NAME,
     N_USERS
 };
 
 enum way { BY_NAME, BY_HARD_LINK, BY_SYMLINK, N_WAYS };
 
+static void stack_overlay(const char *path, const char *below, const char *backing)
+{
+    const struct image_overlay how = {.path = path,
+                                      .name = path,
+                                      .below = below,
+                                      .backing = backing,
+                                      .backing_format = "qcow2",
+                                      .size = SIZE};
+    struct image_id id;
+
+    ck_assert_int_eq(image_create_overlay(&how, &id, NULL), 0);
+}
+
+/* A layer that a snapshot froze, with the one in question two layers below it. */
+static char *froze_above(const char *path, bool relative)
+{
+    _cleanup_free_ char *middle = at("middle");
+    char *top = at("top");
+
+    stack_overlay(middle, path, relative ? strrchr(path, '/') + 1 : path);
+    stack_overlay(top, middle, relative ? "middle" : middle);
+    return top;
+}
+
 static void use(enum user user, const char *path)
 {
+    _cleanup_free_ char *above = NULL;
     bool own = user == OWN_CHAIN || user == OWN_NODE || user == OWN_SNAPSHOT;
     struct domain *domain = own ? scene.domain : stage_domain(&scene.stage, "other");
     struct record_snapshot record = {.domain = xstrdup("other"), .name = xstrdup("s")};
@@ -69,6 +96,10 @@ static void use(enum user user, const char *path)
         see_node(stage_view(domain), "node", "qcow2", NULL, path);
         domain->connected = user != NODE_WHILE_AWAY;
         break;
+    case BELOW_A_SNAPSHOT:
+    case BELOW_A_SNAPSHOT_BY_RELATIVE_NAME:
+        path = above = froze_above(path, user == BELOW_A_SNAPSHOT_BY_RELATIVE_NAME);
+        /* fallthrough */
     case OWN_SNAPSHOT:
     case OTHERS_SNAPSHOT:
         xstrset(&record_snapshot_add_disk(&record, "vda")->backing, path);
@@ -123,6 +154,25 @@ START_TEST(what_the_caller_prepared_is_kept)
 }
 END_TEST
 
+/* A layer that stays would be worth nothing without those that it reads through to. */
+START_TEST(what_lies_below_a_layer_that_stays_is_kept)
+{
+    _cleanup_free_ char *between = at("between");
+
+    make_overlay(between, scene.base[0], scene.base[0], SIZE);
+    stack_overlay(scene.over[0], between, between);
+    scene.job->record.n_images = 2;
+    for (int i = 2; i < 4; i++)
+        record_image_deinit(&scene.job->record.images[i]);
+    stage_image(scene.job, "vda", "intermediate", between, "between");
+    use(OWN_SNAPSHOT, scene.over[0]);
+    ck_assert_int_eq(clear(), 0);
+    ck_assert(is_there(scene.over[0]));
+    ck_assert(is_there(between));
+    ck_assert_ptr_null(job_image(scene.job, NULL, "intermediate")->state);
+}
+END_TEST
+
 START_TEST(another_file_of_the_name_is_kept)
 {
     _cleanup_free_ char *aside = at("aside"), *text = NULL;
@@ -163,6 +213,7 @@ static TCase *worthless_case(void)
     tcase_add_loop_test(tcase, what_somebody_uses_is_kept, 0, N_USERS * N_WAYS);
     tcase_add_test(tcase, nodes_of_the_past_keep_nothing);
     tcase_add_test(tcase, what_the_caller_prepared_is_kept);
+    tcase_add_test(tcase, what_lies_below_a_layer_that_stays_is_kept);
     tcase_add_test(tcase, another_file_of_the_name_is_kept);
     tcase_add_test(tcase, a_link_is_not_followed);
     return tcase;
