@@ -8,6 +8,8 @@ when it went wrong is kept in that folder.
 
 import argparse
 import collections
+import concurrent.futures
+import contextlib
 import multiprocessing
 import os
 import random
@@ -51,13 +53,33 @@ def missing():
     return reason
 
 
-def play(task):
-    make, seed, number, tries = task
-    memory = number % 2 == 0 and os.access(MEMORY, os.W_OK)
-    folder = MEMORY if memory else tempfile.gettempdir()
+def play(make, folder, seed, number):
     round_ = make(folder, seed, number)
-    wrong = round_.play(tries)
+    try:
+        wrong = round_.play(TRIES)
+    except (SystemExit, KeyboardInterrupt):
+        os._exit(1)     # told to end: the pool would take it for an answer, and send the next round
     return round_.tally, wrong
+
+
+def rounds(make, folders, seed, numbers, lanes):
+    """(number, tally, what went wrong) of each round, as it ends. A round whose process is killed is
+    wrong, and the end of all: what else its death took along is not known."""
+    context = multiprocessing.get_context("fork")
+    with concurrent.futures.ProcessPoolExecutor(lanes, context) as pool:
+        tasks = {pool.submit(play, make, folders[number % len(folders)], seed, number): number
+                 for number in numbers}
+        try:
+            for task in concurrent.futures.as_completed(tasks):
+                yield tasks[task], *task.result()
+        except concurrent.futures.process.BrokenProcessPool as error:
+            left = min(number for task, number in tasks.items() if not task.done() or
+                       task.exception())
+            yield left, {"wrong": 1}, f"round {left}, or one behind it: {error}"
+        except BaseException:
+            for process in multiprocessing.active_children():
+                process.terminate()
+            raise
 
 
 def share(tally, prefix):
@@ -66,8 +88,8 @@ def share(tally, prefix):
 
 
 def report(tally, seconds):
-    groups = ("victim ", "of ", "result ", "at ")
-    for title, prefix in zip(("victims", "operations", "outcomes", "died at"), groups):
+    groups = ("victim ", "of ", "window ", "result ", "at ")
+    for title, prefix in zip(("victims", "operations", "windows", "outcomes", "died at"), groups):
         print(f"{title}: {share(tally, prefix)}")
     for name, count in sorted(tally.items()):
         if not name.startswith(groups) and name not in ("tries", "wrong"):
@@ -87,13 +109,14 @@ def main(make, kills):
           f"{options.lanes} at once", flush=True)
     assert TRIES % len(VICTIMS) == 0
     started, tally = time.monotonic(), collections.Counter()
-    tasks = [(make, options.seed, number, TRIES) for number in numbers]
-    with multiprocessing.get_context("fork").Pool(options.lanes) as pool:
-        for counted, wrong in pool.imap_unordered(play, tasks):
-            tally += counted
+    with contextlib.ExitStack() as stack:
+        folders = [stack.enter_context(tempfile.TemporaryDirectory(prefix="snapvm-kill-", dir=place))
+                   for place in (MEMORY, None) if place is None or os.access(place, os.W_OK)]
+        for number, counted, wrong in rounds(make, folders, options.seed, numbers, options.lanes):
+            tally.update(counted)
             if wrong:
                 print(f"WRONG, to repeat it: SNAPVM_TEST_SEED={options.seed} {sys.argv[0]} "
-                      f"--round {wrong.split()[1].rstrip(':')}\n{wrong}", flush=True)
+                      f"--round {number}\n{wrong}", flush=True)
     report(tally, time.monotonic() - started)
     if tally["other images"] >= ENOUGH and not tally["other images that were wrong"]:
         print("the other images would have done as well: this test cannot tell")

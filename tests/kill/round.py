@@ -19,6 +19,7 @@ import time
 import traceback
 
 from daemon import Daemon
+from fakeqcow2 import read_header
 from guest import image_blockdev
 from tiny import TinyGuest
 from verify import Lost
@@ -52,6 +53,7 @@ class Round:
 
     name = "guest"
     settings = {}
+    disk_counts = (1, 2)
 
     def __init__(self, folder, seed, number):
         self.seed, self.number = seed, number
@@ -60,6 +62,7 @@ class Round:
         self.daemon = Daemon(self.root, self.settings)
         self.machine = self.make_machine()
         self.client = None
+        self.told = {}
         self.story = []
         self.worthless = []
         self.tally = collections.Counter()
@@ -67,9 +70,9 @@ class Round:
         self.began = time.monotonic()
 
     def make_machine(self):
-        return TinyGuest(self.name, self.root, disks=self.dice.choice((1, 2)),
+        return TinyGuest(self.name, self.root, disks=self.dice.choice(self.disk_counts),
                          driver=self.dice.choice(("qcow2", "raw")),
-                         style=self.dice.choice(("blockdev", "blockdev", "drive")))
+                         style=self.dice.choice(("blockdev", "writable", "drive")))
 
     def tell(self, text):
         self.story.append(f"{time.monotonic() - self.began:8.4f} {text}")
@@ -174,6 +177,7 @@ class Round:
 
         How long the victims live on is the point of these tests: the time is what varies.
         """
+        self.told = {}
         offset = self.daemon.log.stat().st_size
         delay = dice.uniform(0, span)
         gap = dice.choice((0, 0, dice.uniform(0, 0.005)))
@@ -185,6 +189,7 @@ class Round:
             self.signal("qemu" if first == "daemon" else "daemon")
         if victim != "qemu":
             self.daemon.kill()
+            self.hear_out()
         if victim != "daemon":
             self.kill_machine()
         self.tell(f"kill -9 {victim} ({first} first, gap {gap * 1000:.1f} ms) "
@@ -221,15 +226,15 @@ class Round:
             self.tally["QEMU killed in the recovery"] += 1
         self.reach(connected=self.machine.process is not None)
 
-    def answers_before(self, client):
-        """The jobs that the dead daemon had answered with, or told to have ended: {id: job}."""
-        deadline = time.monotonic() + TIMEOUT
+    def hear_out(self):
+        """What the dead daemon had answered, or told by an event, about jobs that had ended."""
+        client, deadline = self.client, time.monotonic() + TIMEOUT
         with contextlib.suppress(OSError):
-            while not self.daemon.running():
+            while True:
                 client.receive(deadline)
         told = [answer["result"] for answer in client.answers.values() if "result" in answer]
         told += [event["job"] for event in client.events if event["kind"] == "job.ended"]
-        return {job["id"]: job for job in told if job.get("state") == "ended"}
+        self.told = {job["id"]: job for job in told if job.get("state") == "ended"}
 
     def ended(self, job):
         """The job once it has ended."""
@@ -239,10 +244,10 @@ class Round:
                   f"{job['outcome']['evidence']}, error {job['outcome']['error']}")
         return job
 
-    def check_word(self, told, jobs):
+    def check_word(self, jobs):
         """What was said before the crash is what is said now."""
         for job in jobs:
-            before = told.get(job["id"])
+            before = self.told.get(job["id"])
             if before:
                 require(before["outcome"] == job["outcome"],
                         f"a word not kept: {before['outcome']}, now {job['outcome']}")
@@ -267,6 +272,7 @@ class Round:
             require(disk["active"] == layers[0] and layers == layers_of(wanted[target]),
                     f"{target}: domain.get {disk['active']} of {layers}, "
                     f"domain.blockdev {layers_of(wanted[target])}")
+            self.check_headers(layers)
         for job in jobs:
             self.check_outcome(job, disks)
         self.check_files(jobs, disks)
@@ -274,6 +280,14 @@ class Round:
             self.check_qemu(disks)
         self.check_content(wanted)
         return wanted
+
+    @staticmethod
+    def check_headers(layers):
+        """Whoever starts the guest from the active layer alone gets the same chain."""
+        for path, below in zip(layers, [*layers[1:], None]):
+            named = read_header(path).backing
+            require(named == below, f"{path}: its header names {named}, the chain goes on with "
+                    f"{below}")
 
     def check_outcome(self, job, disks):
         outcome = job["outcome"]

@@ -33,6 +33,12 @@ def spawn(command, **options):
                             stdin=subprocess.DEVNULL, **options)
 
 
+def without_read_only(blockdev):
+    """The same layers as they are given by many: QEMU then takes the lower ones for writing too."""
+    return {key: without_read_only(value) if key == "backing" and value else value
+            for key, value in blockdev.items() if key != "read-only"}
+
+
 class QmpError(Exception):
     """QEMU refused a command."""
 
@@ -187,7 +193,10 @@ class Machine:
 
     @staticmethod
     def disk_args(disks, style="blockdev"):
-        """Devices for `disks`: [{target, blockdev}], as domain.blockdev answers."""
+        """Devices for `disks`: [{target, blockdev}], as domain.blockdev answers.
+
+        `style` says how: "drive" for -drive, "writable" where no layer is said to be read-only.
+        """
         args = []
         for number, disk in enumerate(disks):
             target = disk["target"]
@@ -197,6 +206,8 @@ class Machine:
                 backend = f"drive-{target}"
             else:
                 blockdev = {"node-name": f"disk-{target}", **disk["blockdev"]}
+                if style == "writable":
+                    blockdev = without_read_only(blockdev)
                 args += ["-blockdev", json.dumps(blockdev)]
                 backend = blockdev["node-name"]
             args += ["-device", f"virtio-blk-pci,drive={backend},id={target},serial={target},"
