@@ -105,6 +105,7 @@ void show_job(struct json_object *result)
     table_pair(table, "State", json_string(result, "state"));
     table_pair(table, "Step", json_string(result, "step"));
     pair_progress(table, result);
+    table_pair(table, "Stalled", json_string(json_sub(result, "stall"), "message"));
     table_pair(table, "Bandwidth", speed);
     pair_time(table, "Created", json_string(result, "created"));
     pair_time(table, "Updated", json_string(result, "updated"));
@@ -156,6 +157,7 @@ void show_outcome(struct json_object *result)
         end = json_string(result, "state");
     text_line(stdout, "%s: %s", title, or_unknown(end));
     pair_progress(table, outcome ? NULL : result);
+    table_pair(table, "Stalled", json_string(json_sub(result, "stall"), "message"));
     pair_outcome(table, outcome);
     table_print(table, stdout);
 }

@@ -130,12 +130,14 @@ static void event_job(FILE *text, struct json_object *event)
     struct json_object *progress = json_sub(moving && job ? job : event, "progress");
     const char *result = json_string(json_sub(job, "outcome"), "result");
     const char *state = result ? result : json_string(job, "state");
+    const char *advice = json_string(json_sub(job, "stall"), "message");
     _cleanup_free_ char *title = job ? show_job_title(job) : NULL;
     _cleanup_free_ char *current = text_size(json_int(progress, "current", 0));
     _cleanup_free_ char *total = text_size(json_int(progress, "total", 0));
 
     if (job)
-        fprintf(text, " %s%s%s", title, state ? ": " : "", state ? state : "");
+        fprintf(text, " %s%s%s%s%s", title, state ? ": " : "", state ? state : "",
+                advice ? ": " : "", advice ? advice : "");
     else if (json_int(event, "job", 0))
         fprintf(text, " job %lld", json_int(event, "job", 0));
     if (progress)

@@ -10,6 +10,7 @@
 #include "domain/domains.h"
 #include "domain/snapshot.h"
 #include "job/engine.h"
+#include "job/stall.h"
 #include "qemu/view.h"
 
 static void add_time(json_object *object, const char *name, int64_t when)
@@ -193,6 +194,22 @@ static json_object *wire_progress(const struct record_job *job)
     return progress;
 }
 
+static json_object *wire_stall(const struct record_job *job)
+{
+    const char *reason = stall_reason(job);
+    _cleanup_free_ char *advice = NULL;
+    json_object *stall;
+
+    if (!reason)
+        return NULL;
+    advice = stall_advice(job);
+    stall = json_object_new_object();
+    json_add_string(stall, "reason", reason);
+    json_add_string(stall, "file", stall_file(job));
+    json_add_string(stall, "message", advice);
+    return stall;
+}
+
 json_object *wire_job(const struct record_job *job)
 {
     json_object *object = json_object_new_object();
@@ -209,6 +226,7 @@ json_object *wire_job(const struct record_job *job)
     add_time(object, "updated", job->updated);
     add_time(object, "ended", job->ended);
     json_add_string(object, "request_id", job->request_id);
+    json_object_object_add(object, "stall", wire_stall(job));
     if (job->snapshot)
         json_add_string(object, "snapshot", job->snapshot);
     json_object_object_add(object, "outcome", wire_outcome(job));

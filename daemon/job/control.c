@@ -5,6 +5,7 @@
 #include "base/memory.h"
 #include "domain/domains.h"
 #include "job/engine.h"
+#include "job/stall.h"
 #include "job/walk.h"
 #include "journal/journal.h"
 #include "proto/snapvm-errors.h"
@@ -44,12 +45,17 @@ static int control_state_error(const struct job *job, struct error *err, const c
     return error_text(err, "state", job->record.state);
 }
 
+static bool job_is_stalled(const struct job *job)
+{
+    return strcmp(job->record.state, "stalled") == 0;
+}
+
 /* Ready once is ready for good, also while the monitor is away; a stall, or
  * a pause, has to be ended first: QEMU would take the command and do nothing. */
 static bool control_is_ready(const struct job *job)
 {
     return job_has(job, JOB_READY_SENT) && !job_has(job, JOB_PAUSED_BY_USER) &&
-           strcmp(job->record.state, "stalled") != 0;
+           !job_has(job, JOB_STALLED);
 }
 
 /* Waiting for something: the user, an event, or, with its QEMU alive, the monitor. What is asked of
@@ -58,6 +64,22 @@ static bool control_is_idle(const struct job *job)
 {
     return job->phase == PHASE_WAITING || job->phase == PHASE_LOOKING ||
            (job->phase == PHASE_AWAY && !job->domain->gone);
+}
+
+static void control_not_ready(const struct job *job, struct error *err)
+{
+    _cleanup_free_ char *advice = stall_advice(&job->record);
+    long long id = job->record.id;
+
+    if (job_has(job, JOB_STALLED))
+        error_set(err, SNAPVM_ERROR_NOT_READY, "job %lld is stalled: %s", id, advice);
+    else if (job_has(job, JOB_PAUSED_BY_USER))
+        error_set(err, SNAPVM_ERROR_NOT_READY, "job %lld is paused: job.resume lets it go on", id);
+    else
+        error_set(err, SNAPVM_ERROR_NOT_READY,
+                  "job %lld is not ready (%lld of %lld bytes): wait for it with job.wait for "
+                  "\"ready\"",
+                  id, (long long)job->record.current, (long long)job->record.total);
 }
 
 static int control_pivotable(const struct job *job, struct error *err)
@@ -76,10 +98,7 @@ static int control_pivotable(const struct job *job, struct error *err)
         return 0;
     if (job->domain->gone)
         return domain_need_live(job->domain, err);
-    error_set(err, SNAPVM_ERROR_NOT_READY,
-              "job %lld is not ready (%lld of %lld bytes): wait for it with job.wait for \"ready\"",
-              (long long)job->record.id, (long long)job->record.current,
-              (long long)job->record.total);
+    control_not_ready(job, err);
     return error_number(err, "progress", job->record.current);
 }
 
@@ -95,9 +114,10 @@ static void control_refused(struct job *job, const struct command *command)
 {
     for (unsigned i = 0; i < job->n_members; i++)
         job->members[i]->record.flags &= ~command->flag;
-    engine_disband(job);
-    if (command->step)
+    if (command->step) {
+        engine_disband(job);
         control_place(job, &plan_commit, "converge");
+    }
     job->resumed = true;
     engine_look(job);
 }
@@ -190,9 +210,22 @@ static void control_cancel_later(struct job *job, const struct command *what, en
     journal_commit(txn, "command", control_flagged, command);
 }
 
+/* Stopped at an error on the way to its end, where nothing was decided yet: with it the whole group
+ * waits for a user, who may have enough of it. */
+static bool control_is_stuck(const struct job *job)
+{
+    bool stalled = false;
+
+    for (unsigned i = 0; i < job->leader->n_members; i++)
+        stalled |= job_is_stalled(job->leader->members[i]);
+    return stalled && (job_at(job, "prepare") || job_at(job, "keep"));
+}
+
 /* Up to the pivot, or to the switch of a snapshot, everything can be taken back. */
 static bool control_can_cancel(const struct job *job)
 {
+    if (!job_has(job, JOB_UNDOING) && !job_has(job, JOB_DECIDED) && control_is_stuck(job))
+        return true;
     if (job_has(job, JOB_UNDOING) || job_has(job, JOB_DECIDED) || job->committed ||
         job->leader != job || job->n_members > 1)
         return false;
@@ -210,8 +243,11 @@ int engine_cancel(struct job *job, bool force, engine_note_fn note, engine_start
 
     if (!control_can_cancel(job))
         return control_state_error(job, err, "cancelled");
-    if (job_has(job, JOB_READY_SENT) && !force) {
-        if (!control_is_idle(job))
+    /* A stalled job has not copied all: there is nothing to be kept. */
+    if (control_is_stuck(job)) {
+        command.job = job = job->leader;
+    } else if (job_has(job, JOB_READY_SENT) && !force && !job_is_stalled(job)) {
+        if (!control_is_idle(job) || job_has(job, JOB_PAUSED_BY_USER))
             return control_state_error(job, err, "cancelled");
         command.flag = JOB_KEEP;
         command.plan = &plan_keep;

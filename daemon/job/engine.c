@@ -93,16 +93,16 @@ static void engine_ready_durable(void *arg, const struct error *err)
 void engine_set_state(struct job *job, const char *state)
 {
     bool stalled = strcmp(state, "stalled") == 0, ready = strcmp(state, "ready") == 0;
+    enum record_job_flag told = stalled ? JOB_STALLED : JOB_READY_SENT;
     struct journal_txn *txn;
     struct ready *waiting;
 
     if (strcmp(job->record.state, state) == 0)
         return;
     xstrset(&job->record.state, state);
-    if (!stalled && (!ready || job_has(job, JOB_READY_SENT)))
+    if (!(stalled || ready) || job_has(job, told))
         return;
-    if (ready)
-        job->record.flags |= JOB_READY_SENT;
+    job->record.flags |= told;
     /* Who watches the progress hears of it at once; the numbered event follows when it is durable:
      * with the decision where the pivot does not wait, to which a sync of its own would only be in
      * the way. */
@@ -363,8 +363,8 @@ static void engine_wait_on(struct job *job)
 {
     engine_set_phase(job, PHASE_WAITING);
     engine_answer_begun(job);
-    /* Nothing but the user ends the state of being ready. */
-    if (strcmp(job->record.state, "ready") != 0)
+    /* Nothing but the user ends the state of being ready, or stalled. */
+    if (strcmp(job->record.state, "ready") != 0 && strcmp(job->record.state, "stalled") != 0)
         engine_alarm(job, PROGRESS_MS);
 }
 

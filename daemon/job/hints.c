@@ -116,6 +116,8 @@ static void hint_status(struct job *job, enum view_job_status status)
     case VIEW_JOB_WAITING:
     case VIEW_JOB_RUNNING:
     case VIEW_JOB_READY: /* BLOCK_JOB_READY follows, with the progress */
+        if (strcmp(job->record.state, "stalled") == 0)
+            engine_kick(job); /* somebody has resumed it */
         break;
     case VIEW_JOB_PENDING:
         hint_glance(job);
@@ -142,6 +144,7 @@ void engine_event(void *arg, struct domain *domain, const struct qmp_event *even
         hint_glance(job);
         break;
     case QMP_EVENT_JOB_ERROR:
+        job->read_failed = event->read;
         engine_kick(job);
         break;
     default:

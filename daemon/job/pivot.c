@@ -11,6 +11,7 @@
 #include "job/engine.h"
 #include "job/files.h"
 #include "job/leg.h"
+#include "job/stall.h"
 #include "job/walk.h"
 #include "journal/journal.h"
 #include "proto/snapvm-errors.h"
@@ -79,8 +80,12 @@ enum seen pivot_prepare_probe(const struct job *job, const struct view *view)
         switch (leg_status(&leg, view)) {
         case VIEW_JOB_PENDING:
             break;
-        case VIEW_JOB_WAITING:
         case VIEW_JOB_STANDBY:
+            if (job_has(leg.job, JOB_STALLED) && job_has(job, JOB_HELD))
+                return LOST; /* the guest must not stand until somebody makes room */
+            seen = seen == NOT_YET ? NOT_YET : MOVING;
+            break;
+        case VIEW_JOB_WAITING:
             seen = seen == NOT_YET ? NOT_YET : MOVING;
             break;
         case VIEW_JOB_READY:
@@ -476,25 +481,62 @@ void pivot_resume(struct job *job)
     }
 }
 
+/* Behind the first wait, which is for QEMU to have copied, every step is one of the job's end. */
+static bool pivot_is_copying(const struct job *job)
+{
+    for (unsigned i = 0; i < job->step; i++)
+        if (job->plan->steps[i].flags & STEP_WAIT)
+            return false;
+    return !job_has(job, JOB_KEEP) && strcmp(job->record.state, "finishing") != 0;
+}
+
+static const char *pivot_state(const struct job *job, const struct view_job *seen)
+{
+    if (!pivot_is_copying(job))
+        return "finishing";
+    switch (seen->status) {
+    case VIEW_JOB_READY:
+    case VIEW_JOB_STANDBY:
+        return "ready";
+    case VIEW_JOB_RUNNING:
+    case VIEW_JOB_PAUSED:
+        return "running";
+    default:
+        return job->record.state;
+    }
+}
+
+/* With the vCPUs held the pivot is given up at a stall, and this is why. */
+static void pivot_note_stall(struct job *job)
+{
+    bool space = job_has(job, JOB_STALL_SPACE);
+
+    if (!job_has(job->leader, JOB_HELD) || job->record.error.code)
+        return;
+    error_set(&job->record.error, space ? SNAPVM_ERROR_NO_SPACE : SNAPVM_ERROR_IMAGE,
+              "the base could not be brought level: %s; the overlay stays the disk",
+              space ? "no room is left for it" : "it could not be read or written");
+    if (!space)
+        error_text(&job->record.error, "reason", "I/O error");
+}
+
 void pivot_observe(struct job *job, const struct view *view)
 {
     char name[JOB_NAME_SIZE];
     const struct view_job *seen = view_job(view, job_qemu_name(job, job->record.disk, name));
-    const char *before = job->record.state;
-    const char *state = before;
-    bool paused, error;
 
-    if (!seen || job_has(job, JOB_UNDOING) || strcmp(before, "finishing") == 0)
+    if (!seen || job_has(job, JOB_UNDOING))
         return;
-    job->record.current = seen->current;
-    job->record.total = seen->total;
-    paused = seen->status == VIEW_JOB_PAUSED || seen->status == VIEW_JOB_STANDBY;
-    error = seen->io_status && strcmp(seen->io_status, "ok") != 0;
-    if (paused && error)
-        state = "stalled";
-    else if (seen->status == VIEW_JOB_READY || seen->status == VIEW_JOB_STANDBY)
-        state = "ready";
-    else if (seen->status == VIEW_JOB_RUNNING || paused)
-        state = "running";
-    engine_set_state(job, state);
+    if (pivot_is_copying(job)) {
+        job->record.current = seen->current;
+        job->record.total = seen->total;
+    }
+    if (stall_is_seen(job, seen)) {
+        stall_note(job, seen);
+        engine_set_state(job, "stalled");
+        pivot_note_stall(job);
+        return;
+    }
+    stall_forget(job);
+    engine_set_state(job, pivot_state(job, seen));
 }

@@ -6,6 +6,7 @@
 #include "base/memory.h"
 #include "domain/domains.h"
 #include "job/engine.h"
+#include "job/stall.h"
 #include "job/walk.h"
 #include "proto/snapvm-errors.h"
 #include "qemu/qmp-command.h"
@@ -21,7 +22,7 @@ struct tuning {
 static int tune_error(const struct job *job, struct error *err)
 {
     error_set(err, SNAPVM_ERROR_INVALID_STATE,
-              "job %lld is not one that copies now: it is %s, at step %s",
+              "job %lld is not one that this can be told now: it is %s, at step %s",
               (long long)job->record.id, job->record.state, job_step(job)->name);
     return error_text(err, "state", job->record.state);
 }
@@ -43,6 +44,15 @@ static void tune_end(struct tuning *tuning, struct job *job, const struct error 
     free(tuning);
 }
 
+/* Should it stall again, that is another stall, and is told again. */
+static void tune_resumed(struct job *job)
+{
+    job->record.flags &= ~(unsigned)JOB_PAUSED_BY_USER;
+    if (strcmp(job->record.state, "stalled") == 0)
+        xstrset(&job->record.state, "running");
+    stall_forget(job);
+}
+
 static void tune_done(void *arg, const struct error *err)
 {
     struct tuning *tuning = arg;
@@ -61,7 +71,7 @@ static void tune_done(void *arg, const struct error *err)
         else if (tuning->what == TUNE_PAUSE)
             job->record.flags |= JOB_PAUSED_BY_USER;
         else
-            job->record.flags &= ~(unsigned)JOB_PAUSED_BY_USER;
+            tune_resumed(job);
         engine_save(job, "tune");
         engine_kick(job);
     }
@@ -94,12 +104,22 @@ static void tune_begun(void *arg, struct job *job, const struct error *err _unus
     tune_end(tuning, NULL, &late);
 }
 
+/* A stalled job stands already; what it waits for is to be resumed, wherever on its way it is. */
+static bool tune_is_open(const struct job *job, const struct tuning *what)
+{
+    bool stalled = strcmp(job->record.state, "stalled") == 0;
+
+    if (stalled && !job_has(job, JOB_UNDOING) && what->what == TUNE_RESUME)
+        return true;
+    return tune_at(job, "converge", "merge-converge") && !(stalled && what->what == TUNE_PAUSE);
+}
+
 static int tune(struct job *job, const struct tuning *what, struct error *err)
 {
     bool begins = tune_at(job, "start", "merge-start");
     struct tuning *tuning;
 
-    if (!begins && !tune_at(job, "converge", "merge-converge"))
+    if (!begins && !tune_is_open(job, what))
         return tune_error(job, err);
     if (domain_need_live(job->domain, err) < 0)
         return -1;

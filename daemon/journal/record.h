@@ -70,6 +70,9 @@ enum record_job_flag {
     JOB_UNDOING = 1 << 13,    /* steps are taken back */
     JOB_READY_SENT = 1 << 14, /* job.ready was announced */
     JOB_PAUSED_BY_USER = 1 << 15,
+    JOB_STALLED = 1 << 20,     /* stopped at an I/O error or on a full disk, and announced */
+    JOB_STALL_SPACE = 1 << 21, /* the disk was full */
+    JOB_STALL_READ = 1 << 22,  /* what failed was reading */
 };
 
 struct record_job {

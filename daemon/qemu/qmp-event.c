@@ -45,6 +45,11 @@ struct qmp_event qmp_event_read(json_object *object)
         event.current = json_int(data, "offset", 0);
         event.total = json_int(data, "len", 0);
     }
+    if (event.kind == QMP_EVENT_JOB_ERROR) {
+        const char *operation = json_string(data, "operation");
+
+        event.read = operation && strcmp(operation, "read") == 0;
+    }
     if (event.kind == QMP_EVENT_PORT)
         event.open = json_flag(data, "open", false);
     return event;

@@ -29,6 +29,7 @@ struct qmp_event {
     const char *id; /* of a job, or of the port; "" without one; lives as long as the call */
     enum view_job_status status;
     bool open;              /* of a port */
+    bool read;              /* of QMP_EVENT_JOB_ERROR: what failed was reading */
     int64_t current, total; /* bytes, of QMP_EVENT_JOB_READY */
 };
 

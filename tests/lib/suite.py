@@ -162,10 +162,11 @@ def missing_guest():
         return str(error)
 
 
-def main(guests=True):
-    """Runs the cases that the command line names; without `guests` none of them starts one."""
+def main(guests=True, reason=None):
+    """Runs the cases that the command line names; without `guests` none of them starts one.
+    `reason`: why none of them can be played here, if there is one."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    reason = missing_program() or (missing_guest() if guests else None)
+    reason = reason or missing_program() or (missing_guest() if guests else None)
     if reason:
         print(f"SKIP: {reason}")
         sys.exit(SKIP)

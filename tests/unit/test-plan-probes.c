@@ -61,7 +61,7 @@ START_TEST(commits_and_ways_back)
 END_TEST
 
 static const struct status_row keep_rows[] = {
-    {"keep", JOB_KEEP, ON_FILTER, "hnnnnnmhmhn"},
+    {"keep", JOB_KEEP, ON_FILTER, "lnnnnnmhmln"},
     {"let-go", JOB_KEEP | JOB_DECIDED, ON_FILTER, "hmmmmmmnmhm"},
     {"dismiss", JOB_KEEP | JOB_DECIDED, ON_TOP, "hnnnnnnnnnn"},
 };

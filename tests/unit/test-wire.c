@@ -289,7 +289,7 @@ START_TEST(jobs_that_begin)
     _cleanup_(record_job_deinit) struct record_job record = job_record("snapshot", "starting");
     json_object *object = wire_job(&record);
 
-    assert_shape(object, JOB_BEGIN "disk:0 progress:0 ended:0 request_id:0 outcome:0");
+    assert_shape(object, JOB_BEGIN "disk:0 progress:0 ended:0 request_id:0 stall:0 outcome:0");
     ck_assert_int_eq(json_int(object, "id", 0), 17);
     json_object_put(object);
 }
@@ -305,6 +305,41 @@ static const struct progress_row {
     {"ended", 5},
 };
 
+static const struct stall_row {
+    const char *kind;
+    uint32_t flags;
+    const char *reason, *file;
+} stall_rows[] = {
+    {"active-commit", JOB_STALL_SPACE, "no-space", "/i/base"},
+    {"active-commit", 0, "io-error", "/i/base"},
+    {"active-commit", JOB_STALL_READ, "io-error", "/i/top"},
+    {"commit", JOB_STALL_SPACE, "no-space", "/i/base"},
+    {"pull", JOB_STALL_SPACE, "no-space", "/i/above"},
+    {"pull", JOB_STALL_READ, "io-error", NULL}, /* QEMU says so of a stream's writes as well */
+};
+
+START_TEST(jobs_that_stall)
+{
+    static const char *const roles[] = {"above", "top", "base"};
+    const struct stall_row *row = &stall_rows[_i];
+    _cleanup_(record_job_deinit) struct record_job record = job_record(row->kind, "stalled");
+    json_object *object, *stall;
+
+    record.flags = JOB_STALLED | row->flags;
+    for (unsigned i = 0; i < 3; i++) {
+        _cleanup_free_ char *file = xasprintf("/i/%s", roles[i]);
+
+        record_job_add_image(&record, "vda", roles[i], file);
+    }
+    object = wire_job(&record);
+    stall = json_sub(object, "stall");
+    ck_assert_str_eq(json_string(stall, "reason"), row->reason);
+    ck_assert_pstr_eq(json_string(stall, "file"), row->file);
+    ck_assert_ptr_nonnull(strstr(json_string(stall, "message"), "resume job 17"));
+    json_object_put(object);
+}
+END_TEST
+
 START_TEST(jobs_that_run)
 {
     const struct progress_row *row = &progress_rows[_i];
@@ -317,7 +352,10 @@ START_TEST(jobs_that_run)
     record.current = 5;
     record.total = 9;
     object = wire_job(&record);
-    assert_shape(object, JOB_BEGIN "disk:s progress:o ended:0 request_id:s outcome:0");
+    if (strcmp(row->state, "stalled") == 0)
+        assert_shape(object, JOB_BEGIN "disk:s progress:o ended:0 request_id:s stall:o outcome:0");
+    else
+        assert_shape(object, JOB_BEGIN "disk:s progress:o ended:0 request_id:s stall:0 outcome:0");
     assert_shape(json_sub(object, "progress"), "current:i total:i");
     ck_assert_int_eq(json_int(json_sub(object, "progress"), "current", -1), row->current);
     ck_assert_int_eq(json_int(json_sub(object, "progress"), "total", -1), 9);
@@ -345,7 +383,7 @@ START_TEST(jobs_that_ended)
     end(&record);
     record.paused_us = 1200;
     object = wire_job(&record);
-    assert_shape(object, JOB_BEGIN "disk:0 progress:0 ended:t request_id:0 outcome:o");
+    assert_shape(object, JOB_BEGIN "disk:0 progress:0 ended:t request_id:0 stall:0 outcome:o");
     outcome = json_sub(object, "outcome");
     assert_shape(outcome, "result:s active:s files:a evidence:s error:0 paused_us:i frozen_us:0");
     assert_shape(element(outcome, "files", 0), "file:s role:s state:s disk:s");
@@ -366,7 +404,8 @@ START_TEST(snapshots_that_failed)
     error_set(&record.error, SNAPVM_ERROR_QUIESCE_FAILED, "no");
     error_text(&record.error, "reason", "already-frozen");
     object = wire_job(&record);
-    assert_shape(object, JOB_BEGIN "disk:0 progress:0 ended:t request_id:0 outcome:o snapshot:s");
+    assert_shape(object,
+                 JOB_BEGIN "disk:0 progress:0 ended:t request_id:0 stall:0 outcome:o snapshot:s");
     outcome = json_sub(object, "outcome");
     assert_shape(outcome, "result:s active:s files:a evidence:s error:o paused_us:0 frozen_us:i "
                           "quiesced:b quiesce_error:0");
@@ -527,6 +566,7 @@ static TCase *job_case(void)
     TCase *tcase = tcase_create("job");
 
     tcase_add_test(tcase, jobs_that_begin);
+    tcase_add_loop_test(tcase, jobs_that_stall, 0, sizeof(stall_rows) / sizeof(stall_rows[0]));
     tcase_add_loop_test(tcase, jobs_that_run, 0, N(progress_rows));
     tcase_add_test(tcase, jobs_that_ended);
     tcase_add_test(tcase, snapshots_that_failed);
