@@ -14,6 +14,7 @@ failure prints the command that repeats it. SNAPVM_TEST_ALL=1 or `--all` runs ev
 
 import argparse
 import collections
+import concurrent.futures
 import multiprocessing
 import os
 import shutil
@@ -256,8 +257,8 @@ def series(scenario, options, pool, report, faults):
         work.append((run_second, [(scenario, n, options.keep) for n in first]))
     results = []
     for function, items in work:
-        for batch in pool.imap_unordered(function, items):
-            for result in batch:
+        for done in concurrent.futures.as_completed([pool.submit(function, i) for i in items]):
+            for result in done.result():
                 results.append(result)
                 if result.error:
                     report.failed(result)
@@ -281,7 +282,9 @@ def main(scenarios, faults=False):
         if options.at or options.fault or options.both:
             one(options, scenarios, report)
         else:
-            with multiprocessing.get_context("fork").Pool(options.jobs) as pool:
+            # A worker that dies is told by BrokenProcessPool: nobody waits for it.
+            with concurrent.futures.ProcessPoolExecutor(
+                    options.jobs, multiprocessing.get_context("fork")) as pool:
                 for scenario in scenarios:
                     series(scenario, options, pool, report, faults)
     finally:

@@ -7,6 +7,7 @@ failure prints the command that repeats it. SNAPVM_TEST_ALL=1 or `--all` runs ev
 """
 
 import argparse
+import concurrent.futures
 import multiprocessing
 import os
 import shutil
@@ -174,8 +175,8 @@ def series(scenario, options, pool):
             (run_second, [(scenario, n, options.keep) for n in numbers[::options.share or LIMIT]])]
     results = [dry]
     for function, items in work:
-        for batch in pool.imap_unordered(function, items):
-            results += batch
+        for done in concurrent.futures.as_completed([pool.submit(function, i) for i in items]):
+            results += done.result()
     for result in results:
         if result.error:
             failed(result)
@@ -235,7 +236,9 @@ def main(scenarios):
                 failed(result)
             bad = result.error is not None
         else:
-            with multiprocessing.get_context("fork").Pool(options.jobs) as pool:
+            # A worker that dies is told by BrokenProcessPool: nobody waits for it.
+            with concurrent.futures.ProcessPoolExecutor(
+                    options.jobs, multiprocessing.get_context("fork")) as pool:
                 bad = sum(series(scenario, options, pool) for scenario in scenarios)
     finally:
         if not (options.keep and bad):
