@@ -109,7 +109,7 @@ static void status_info(void *arg, const struct agent_reply *reply, const struct
     struct asking *asking = arg;
 
     if (!err && reply->version)
-        xstrset(&asking->kind, "qemu-ga");
+        xstrset(&asking->kind, reply->kernel ? "kernel" : "qemu-ga");
 }
 
 static void status_freeze(void *arg, const struct agent_reply *reply, const struct error *err)

@@ -10,6 +10,9 @@
 #include "proto/limits.h"
 #include "proto/snapvm-errors.h"
 
+/* The version of an agent that is the guest's kernel begins with this: see guest/wire.c. */
+#define KERNEL_VERSION_PREFIX "virtio-fsfreeze "
+
 const char *agent_wire_command(enum agent_call call, bool listed)
 {
     switch (call) {
@@ -228,6 +231,8 @@ static int read_info(json_object *value, struct agent_reply *reply)
         return -1;
     if (json_string(value, "version"))
         reply->version = clean_member(value, "version");
+    reply->kernel = reply->version && strncmp(reply->version, KERNEL_VERSION_PREFIX,
+                                              strlen(KERNEL_VERSION_PREFIX)) == 0;
     for (size_t i = 0; i < n; i++) {
         json_object *command = json_object_array_get_idx(commands, i);
         const char *name = json_string(command, "name");

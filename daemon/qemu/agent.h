@@ -64,6 +64,7 @@ struct agent_reply {
     int64_t count;       /* freeze and thaw: file systems, 0 to 65536 */
     bool frozen;         /* status */
     char *version;       /* info; NULL unknown */
+    bool kernel;         /* info: it is the guest's kernel (guest/), not qemu-ga */
     bool can_freeze;     /* info: guest-fsfreeze-freeze is there and enabled; not while frozen */
     struct agent_fs *fs; /* fsinfo, at most 1024 */
     unsigned n_fs;
