@@ -24,24 +24,32 @@ from machine import QEMU, TIMEOUT, Machine, TestTimeout
 SOURCE = pathlib.Path(__file__).resolve().parents[1]
 FILE_SYSTEMS = {"vda": "ext4", "vdb": "xfs"}
 
-_built = None
+_built = {}
 
 
-def guest_folder():
-    """The folder that tests/guest/build fills; SNAPVM_GUEST_CACHE names another cache."""
-    global _built
-    if _built is None:
+def built_folder(program):
+    """The folder that a program of tests/guest fills; SNAPVM_GUEST_CACHE names another cache."""
+    if program not in _built:
         cache = os.environ.get("SNAPVM_GUEST_CACHE")
-        command = [SOURCE / "guest" / "build", *([cache] if cache else [])]
+        command = [SOURCE / "guest" / program, *([cache] if cache else [])]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as build:
             try:
                 answer = build.communicate()[0]
             finally:
                 build.terminate()
         if build.returncode != 0:
-            raise RuntimeError("the test guest cannot be built here")
-        _built = pathlib.Path(answer.strip())
-    return _built
+            raise RuntimeError(f"tests/guest/{program} fails here")
+        _built[program] = pathlib.Path(answer.strip())
+    return _built[program]
+
+
+def guest_folder():
+    return built_folder("build")
+
+
+def module_folder():
+    """What the guest whose kernel freezes has besides: virtio-fsfreeze.ko, and an initrd with it."""
+    return built_folder("build-module")
 
 
 def missing_tools():
@@ -100,11 +108,15 @@ def image_blockdev(path, driver="qcow2"):
 
 
 class Guest(Machine):
-    """`role` is "writer", or "reader" for a guest that mounts nothing (see tests/guest/init)."""
+    """`role` is "writer", or "reader" for a guest that mounts nothing (see tests/guest/init).
+
+    `agent` is True, False, or whose module stands in: "kernel", or "kernel-late" where
+    virtio_console was there before it.
+    """
 
     def __init__(self, name, root, agent=True, style="blockdev", role="writer", accel=None):
         super().__init__(name, root)
-        self.agent = agent and role == "writer"
+        self.agent = agent if role == "writer" else False
         self.style = style
         self.role = role
         self.accel = accel
@@ -122,16 +134,24 @@ class Guest(Machine):
     def machine_args(self):
         """Everything but the disks' images: a saved state fits exactly the same machine only."""
         folder = guest_folder()
+        kernel = self.agent in ("kernel", "kernel-late")
         words = ["console=ttyS0", "quiet", "panic=-1", f"role={self.role}",
-                 "agent=" + ("yes" if self.agent else "no")]
-        args = ["-m", "192", "-kernel", folder / "vmlinux", "-initrd", folder / "initrd",
+                 "agent=" + ("yes" if self.agent is True else "no")]
+        if kernel:
+            words.append(f"freeze={self.agent}")
+        initrd = module_folder() / "initrd" if kernel else folder / "initrd"
+        args = ["-m", "192", "-kernel", folder / "vmlinux", "-initrd", initrd,
                 "-append", " ".join(words), "-device", "virtio-serial-pci,max_ports=8,addr=0x4",
                 "-device", "virtserialport,chardev=ctl,name=org.snapvm.ctl.0,nr=2",
                 "-device", "virtserialport,chardev=ack,name=org.snapvm.ack.0,nr=3"]
         if self.agent:
-            socket = f"socket,id=qga,path={self.sockets}/agent.sock,server=on,wait=off"
-            args += ["-chardev", socket, "-device",
-                     "virtserialport,chardev=qga,name=org.qemu.guest_agent.0,nr=1"]
+            args += ["-chardev",
+                     f"socket,id=agent,path={self.sockets}/agent.sock,server=on,wait=off"]
+        if kernel:
+            args += ["-device", "virtio-serial-pci,id=fsfreeze,max_ports=1,addr=0x5",
+                     "-device", "virtconsole,bus=fsfreeze.0,nr=0,chardev=agent"]
+        elif self.agent:
+            args += ["-device", "virtserialport,chardev=agent,name=org.qemu.guest_agent.0,nr=1"]
         return args
 
     def launch(self, more=()):
