@@ -170,6 +170,7 @@ static void daemon_make_model(struct daemon *daemon)
         .agent_timeout_ms = (unsigned)conf->agent_timeout_ms,
         .freeze_timeout_ms = (unsigned)conf->freeze_timeout_ms,
         .lease_max_ms = (unsigned)conf->lease_max_ms,
+        .qemu_img = conf->qemu_img,
     };
     struct engine_hooks hooks = {wire_job_text, daemon_progress, daemon};
 

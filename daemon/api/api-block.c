@@ -10,9 +10,11 @@
 #include "base/memory.h"
 #include "domain/disk.h"
 #include "domain/domains.h"
+#include "domain/shutoff.h"
 #include "job/commit.h"
 #include "job/engine.h"
 #include "job/merge.h"
+#include "job/off-merge.h"
 #include "proto/snapvm-errors.h"
 #include "qemu/view.h"
 
@@ -88,18 +90,26 @@ static int commit_check_active(json_object *params, const struct layers *layers,
                      "waits for job.pivot or job.cancel; say active: true if you mean that");
 }
 
-static int commit_check_disk(const struct domain *domain, const struct record_disk *disk,
+static int commit_check_free(const struct domain *domain, const struct record_disk *disk,
                              struct error *err)
 {
     const struct job *job = job_on_disk(domain, disk->target);
+
+    if (!job)
+        return 0;
+    error_set(err, SNAPVM_ERROR_BUSY, "job %lld holds disk %s; wait for its end",
+              (long long)job->record.id, disk->target);
+    return error_number(err, "job", job->record.id);
+}
+
+static int commit_check_disk(const struct domain *domain, const struct record_disk *disk,
+                             struct error *err)
+{
     const struct view_disk *seen = disk_in_view(domain, disk);
     const struct view_node *root = seen ? view_node(domain->view, seen->root) : NULL;
 
-    if (job) {
-        error_set(err, SNAPVM_ERROR_BUSY, "job %lld holds disk %s; wait for its end",
-                  (long long)job->record.id, disk->target);
-        return error_number(err, "job", job->record.id);
-    }
+    if (commit_check_free(domain, disk, err) < 0)
+        return -1;
     if (!root || disk->n_chain == 0)
         return image_error(err, disk->target, "missing", "QEMU has no image in this drive");
     if (strcmp(root->driver, "commit_top") != 0 && strcmp(root->driver, "mirror_top") != 0)
@@ -121,7 +131,7 @@ static void committed(void *arg, struct job *job, const struct error *err)
 }
 
 static void commit_start(struct call *call, struct domain *domain, struct record_disk *disk,
-                         const struct layers *layers)
+                         const struct layers *layers, bool off)
 {
     json_object *params = call_params(call);
     uint32_t flags = 0;
@@ -131,7 +141,11 @@ static void commit_start(struct call *call, struct domain *domain, struct record
         flags |= JOB_DELETE;
     if (json_flag(params, "auto_pivot", 0))
         flags |= JOB_AUTO_PIVOT;
-    if (layers->top == 0)
+    if (off)
+        job = off_merge_new(call_context(call)->engine, domain, disk, (unsigned)layers->top,
+                            (unsigned)layers->base, flags & JOB_DELETE,
+                            json_int(params, "bandwidth", 0));
+    else if (layers->top == 0)
         job = commit_new(call_context(call)->engine, domain, disk, (unsigned)layers->base, flags,
                          json_int(params, "bandwidth", 0));
     else
@@ -142,43 +156,79 @@ static void commit_start(struct call *call, struct domain *domain, struct record
     engine_start(job, answer_note_job, committed, call);
 }
 
-static int commit_check(struct call *call, struct domain *domain, struct record_disk **ret_disk,
-                        struct layers *ret_layers, struct error *err)
+/* Nobody may have a layer open that is merged, or the one whose header is to be changed. */
+static int commit_check_held(const struct record_disk *disk, const struct image_chain *chain,
+                             const struct layers *layers, struct error *err)
 {
-    json_object *params = call_params(call);
+    for (int i = layers->top > 0 ? layers->top - 1 : 0; i <= layers->base; i++)
+        if (chain->layers[i].holders.readers || chain->layers[i].holders.writers)
+            return image_in_use(err, disk->chain[i].file);
+    return 0;
+}
 
-    *ret_disk = disk_need(domain, json_string(params, "disk"), err);
-    if (!*ret_disk)
+/* Of a guest that is shut off. */
+static int commit_check_files(struct call *call, struct domain *domain, struct record_disk *disk,
+                              const struct shutoff *files, struct layers *ret_layers,
+                              struct error *err)
+{
+    const struct shutoff_disk *seen;
+
+    if (commit_check_free(domain, disk, err) < 0)
         return -1;
-    if (domain->gone) {
-        error_set(err, SNAPVM_ERROR_UNSUPPORTED,
-                  "this snapvmd commits layers of running guests alone: start the guest first");
-        return error_text(err, "feature", "commit in guests that are shut off");
-    }
+    seen = shutoff_take(files, disk, err);
+    if (!seen || commit_layers(domain, disk, call_params(call), ret_layers, err) < 0)
+        return -1;
+    return commit_check_held(disk, &seen->chain, ret_layers, err);
+}
+
+static int commit_check_live(struct call *call, struct domain *domain, struct record_disk *disk,
+                             struct layers *ret_layers, struct error *err)
+{
     if (domain_need_live(domain, err) < 0 ||
         domain_need_feature(domain, QMP_FEATURE_TWO_PHASE, err) < 0 ||
-        commit_check_disk(domain, *ret_disk, err) < 0 ||
-        commit_layers(domain, *ret_disk, params, ret_layers, err) < 0)
+        commit_check_disk(domain, disk, err) < 0)
         return -1;
-    return commit_check_active(params, ret_layers, err);
+    return commit_layers(domain, disk, call_params(call), ret_layers, err);
+}
+
+static void commit_try(struct call *call, const struct shutoff *files);
+
+static void commit_looked(void *arg, struct shutoff *files)
+{
+    commit_try(arg, files);
+}
+
+/* Of a guest that is shut off the files are read first; by then all may be different, so everything
+ * is looked at again. */
+static void commit_try(struct call *call, const struct shutoff *files)
+{
+    struct domain *domain = answer_need_domain(call);
+    _cleanup_error_ struct error err = {0};
+    struct record_disk *disk;
+    struct layers layers = {0};
+    bool off;
+
+    if (!domain)
+        return;
+    off = strcmp(domain_state(domain), "shutoff") == 0;
+    disk = disk_need(domain, json_string(call_params(call), "disk"), &err);
+    if (off && disk && !files) {
+        shutoff_look(domain, commit_looked, call);
+        return;
+    }
+    if (!disk ||
+        (off ? commit_check_files(call, domain, disk, files, &layers, &err)
+             : commit_check_live(call, domain, disk, &layers, &err)) < 0 ||
+        commit_check_active(call_params(call), &layers, &err) < 0)
+        call_error(call, &err);
+    else
+        commit_start(call, domain, disk, &layers, off);
 }
 
 void block_commit_handle(struct call *call)
 {
-    _cleanup_error_ struct error err = {0};
-    struct domain *domain;
-    struct record_disk *disk;
-    struct layers layers = {0};
-
-    if (!answer_is_new(call, "no"))
-        return;
-    domain = answer_need_domain(call);
-    if (!domain)
-        return;
-    if (commit_check(call, domain, &disk, &layers, &err) < 0)
-        call_error(call, &err);
-    else
-        commit_start(call, domain, disk, &layers);
+    if (answer_is_new(call, "no"))
+        commit_try(call, NULL);
 }
 
 /* --- block.pull --- */

@@ -5,6 +5,7 @@
 #include "base/memory.h"
 #include "domain/domains.h"
 #include "job/engine.h"
+#include "job/image-tool.h"
 #include "job/stall.h"
 #include "job/walk.h"
 #include "journal/journal.h"
@@ -204,6 +205,7 @@ static void control_cancel_later(struct job *job, const struct command *what, en
     command->engine = job->engine;
     command->id = job->record.id;
     job->record.flags |= JOB_CANCEL;
+    image_tool_stop(job);
     engine_put(job, txn);
     if (note)
         note(what->arg, job, txn);
@@ -231,6 +233,8 @@ static bool control_can_cancel(const struct job *job)
         return false;
     if (job_is_committing(job))
         return job_at(job, "start") || job_at(job, "converge");
+    if (job->plan->look)
+        return job->step == 0;
     if (job_is_merging(job))
         return job_at(job, "merge-start") || job_at(job, "merge-converge");
     return job->plan == &plan_snapshot && !job_at(job, "switch");

@@ -18,6 +18,7 @@ struct journal_txn;
 struct engine_options {
     unsigned agent_timeout_ms, freeze_timeout_ms, lease_max_ms;
     const char *image_dirs; /* ':' between; NULL none; owned by the caller */
+    const char *qemu_img;   /* the program; copied */
 };
 
 struct engine_hooks {

@@ -14,6 +14,7 @@
 #include "job/leg.h"
 #include "job/needed.h"
 #include "proto/snapvm-errors.h"
+#include "qemu/image-lock.h"
 #include "qemu/image.h"
 #include "qemu/process.h"
 #include "qemu/view.h"
@@ -171,6 +172,13 @@ static void files_run_sync(void *arg)
             image_sync(task->files[i].path, &task->err);
 }
 
+static void files_run_sync_image(void *arg)
+{
+    struct file_task *task = arg;
+
+    image_sync_data(task->files[0].path, &task->err);
+}
+
 /* After a crash the identity may not be recorded: a file under the recorded name is ours only if it
  * is an empty overlay of our layer, or was not even begun. */
 static bool file_is_ours(struct file *file)
@@ -206,6 +214,14 @@ static void files_run_remove_overlays(void *arg)
     }
 }
 
+/* Whether somebody has it open by QEMU's locks: not every QEMU has a monitor of ours. */
+static bool file_is_held(const struct file *file)
+{
+    struct image_holders holders = {0};
+
+    return image_holders(file->path, &holders, NULL) < 0 || holders.readers || holders.writers;
+}
+
 /* From the top down: a layer that stays keeps those below it. */
 static void files_run_remove_worthless(void *arg)
 {
@@ -215,9 +231,11 @@ static void files_run_remove_worthless(void *arg)
     for (unsigned i = 0; i < task->n_files; i++) {
         struct file *file = &task->files[i];
 
-        if (!file->known && image_identify(file->path, &file->id, NULL) < 0)
-            file->removed = file_is_missing(file);
-        else if (!needed_has(task->needed, &file->id))
+        if (file_is_missing(file))
+            file->removed = image_remove(file->path, &file->id, &task->err) == 0;
+        else if (!file->known && image_identify(file->path, &file->id, NULL) < 0)
+            file->removed = false; /* it cannot be told: it stays */
+        else if (!needed_has(task->needed, &file->id) && !file_is_held(file))
             file->removed = image_remove(file->path, &file->id, &task->err) == 0;
         if (file->removed)
             continue;
@@ -354,6 +372,17 @@ void files_look_at_header(struct job *job, void (*done)(struct job *, bool names
     file = file_task_add(task, (unsigned)(above - job->record.images));
     file->backing = base ? xstrdup(base->file) : NULL;
     files_run(task, files_run_look_at_header);
+}
+
+void files_sync_image(struct job *job, unsigned image,
+                      void (*done)(struct job *, const struct error *))
+{
+    struct file_task *task = xzalloc(sizeof(*task));
+
+    task->job = job;
+    task->done = done;
+    file_task_add(task, image);
+    files_run(task, files_run_sync_image);
 }
 
 /* An overlay that the caller prepared is the caller's. */

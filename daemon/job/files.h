@@ -16,6 +16,10 @@ void files_create_overlays(struct job *job, void (*done)(struct job *, const str
 /* Syncs the overlays that the job made, and their folders. */
 void files_sync_overlays(struct job *job, void (*done)(struct job *, const struct error *));
 
+/* Syncs one image, by its place in the record. */
+void files_sync_image(struct job *job, unsigned image,
+                      void (*done)(struct job *, const struct error *));
+
 /* Whether every overlay of a job is there whole, with the layer below in its header. Blocks: for
  * the time before the loop runs. */
 bool files_have_overlays(const struct job *job);

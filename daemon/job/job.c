@@ -15,6 +15,7 @@
 #include "job/hold.h"
 #include "journal/journal.h"
 #include "proto/snapvm-errors.h"
+#include "qemu/tool.h"
 
 struct job *job_new(struct engine *engine, struct domain *domain, const char *kind)
 {
@@ -46,6 +47,7 @@ struct job *job_free(struct job *job)
     assert(TAILQ_EMPTY(&job->waiters));
     if (job->timer)
         event_free(job->timer);
+    tool_free(job->tool);
     evidence_drop(job);
     hold_release(job);
     record_job_deinit(&job->record);

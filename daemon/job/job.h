@@ -19,6 +19,7 @@ struct evidence;
 struct holds;
 struct qmp;
 struct record_disk;
+struct tool;
 
 enum job_phase {
     PHASE_NEW,       /* its first record is on the way to the journal */
@@ -75,6 +76,11 @@ struct job {
     struct evidence *seen;            /* of the record's images, in its order: job/evidence.h */
     unsigned n_seen;
     struct holds *holds; /* images that writers are kept out of: job/hold.h; NULL: none */
+    struct tool *tool;   /* that works for it: job/image-tool.h; NULL: none */
+    const char *tool_effect;
+    unsigned tool_image; /* that it writes */
+    void (*tool_done)(struct job *, const struct error *);
+    unsigned merged; /* of what the present act does one after another: how many it began */
 };
 
 /* A job of that kind for a domain, with the next id; not started. */

@@ -94,6 +94,12 @@ static void off_overlays_undo(struct job *job)
     files_remove_overlays(job, off_overlays_removed);
 }
 
+/* The chain that was read from the headers. */
+static void off_overlays_note(struct job *job, struct journal_txn *txn)
+{
+    journal_put_domain(txn, &job->domain->record);
+}
+
 static void off_settle_act(struct job *job)
 {
     engine_end(job, "completed");
@@ -105,6 +111,7 @@ static const struct step off_snapshot_steps[] = {
      .act = off_overlays_act,
      .undo = off_overlays_undo,
      .flags = STEP_RECORD,
+     .note = off_overlays_note,
      .does =
          "keep writers out of the active layers by QEMU's image locks; make the overlays (never "
          "over a file that is there), sync them and their folder",

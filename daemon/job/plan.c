@@ -2,9 +2,10 @@
 
 #include <string.h>
 
-static const struct plan *const plans[] = {&plan_snapshot, &plan_back, &plan_off_snapshot,
-                                           &plan_commit,   &plan_keep, &plan_merge,
-                                           &plan_pull};
+static const struct plan *const plans[] = {
+    &plan_snapshot, &plan_back, &plan_off_snapshot, &plan_commit,     &plan_keep,
+    &plan_merge,    &plan_pull, &plan_off_commit,   &plan_off_active,
+};
 
 #define N_PLANS (sizeof(plans) / sizeof(plans[0]))
 

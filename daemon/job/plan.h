@@ -72,7 +72,7 @@ struct plan {
 };
 
 extern const struct plan plan_snapshot, plan_off_snapshot, plan_back, plan_commit, plan_keep,
-    plan_merge, plan_pull;
+    plan_merge, plan_pull, plan_off_commit, plan_off_active;
 
 /* The plan of a kind that has a step of that name, and its index; NULL for an unknown one. */
 const struct plan *plan_of_step(const char *kind, const char *step, unsigned *ret_index);

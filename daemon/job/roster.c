@@ -48,6 +48,7 @@ struct engine *engine_new(struct domains *domains, const struct engine_options *
 
     engine->domains = domains;
     engine->options = *options;
+    engine->options.qemu_img = xstrdup(options->qemu_img ? options->qemu_img : "qemu-img");
     engine->hooks = *hooks;
     TAILQ_INIT(&engine->checks);
     domains_set_handlers(domains, &handlers, engine);
@@ -89,6 +90,7 @@ struct engine *engine_free(struct engine *engine)
         debt_forget(domain);
         lease_forget(domain);
     }
+    free((char *)engine->options.qemu_img);
     free(engine);
     return NULL;
 }

@@ -176,6 +176,13 @@ int image_sync(const char *path, struct error *err)
     return 0;
 }
 
+int image_sync_data(const char *path, struct error *err)
+{
+    _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+
+    return fd < 0 || fsync(fd) < 0 ? image_errno(err, errno, path, "sync") : 0;
+}
+
 static bool image_is_disk(const struct stat *st)
 {
     return S_ISREG(st->st_mode) || S_ISBLK(st->st_mode);

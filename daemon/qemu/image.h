@@ -45,6 +45,9 @@ int image_sync(const char *path, struct error *err);
  * decide how it is read. Error: ImageError. */
 int image_has_magic(const char *path, bool *ret_has, struct error *err);
 
+/* Syncs an image of somebody's, whatever kind of name it has. Error: ImageError. */
+int image_sync_data(const char *path, struct error *err);
+
 struct image_info {
     int64_t virtual_size, actual_size; /* bytes */
     char *backing, *backing_format;    /* NULL: none in the header */

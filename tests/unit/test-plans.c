@@ -6,9 +6,10 @@
 
 /* --- the tables as such --- */
 
-static const struct plan *const all_plans[] = {&plan_snapshot, &plan_back, &plan_off_snapshot,
-                                               &plan_commit,   &plan_keep, &plan_merge,
-                                               &plan_pull};
+static const struct plan *const all_plans[] = {
+    &plan_snapshot, &plan_back, &plan_off_snapshot, &plan_commit,     &plan_keep,
+    &plan_merge,    &plan_pull, &plan_off_commit,   &plan_off_active,
+};
 
 START_TEST(steps_are_found_by_their_names)
 {

@@ -1,0 +1,100 @@
+#include "job/strand.h"
+
+#include <string.h>
+
+#include "base/memory.h"
+#include "domain/disk.h"
+
+static bool has_role(const struct record_image *image, const char *role)
+{
+    return strcmp(image->role, role) == 0;
+}
+
+static struct strand strand_from(const struct job *job, unsigned i)
+{
+    struct record_image *images = job->record.images;
+    unsigned n = job->record.n_images;
+    struct strand strand = {0};
+
+    while (i < n && !has_role(&images[i], "top"))
+        i++;
+    if (i == n)
+        return strand;
+    strand.top = &images[i++];
+    while (i < n && has_role(&images[i], "intermediate"))
+        i++;
+    strand.base = &images[i++];
+    strand.aboves = images + i;
+    while (i < n && has_role(&images[i], "above")) {
+        strand.n_aboves++;
+        i++;
+    }
+    return strand;
+}
+
+struct strand strand_first(const struct job *job)
+{
+    return strand_from(job, 0);
+}
+
+struct strand strand_next(const struct job *job, const struct strand *strand)
+{
+    return strand_from(job, (unsigned)(strand->base - job->record.images) + 1);
+}
+
+static int chain_place(const struct record_disk *disk, const char *file)
+{
+    for (unsigned i = 0; disk && i < disk->n_chain; i++)
+        if (strcmp(disk->chain[i].file, file) == 0)
+            return (int)i;
+    return -1;
+}
+
+int strand_place(const struct job *job, const struct strand *strand)
+{
+    return chain_place(disk_find(job->domain, strand->top->disk), strand->top->file);
+}
+
+void strands_lower(struct job *job)
+{
+    for (struct strand s = strand_first(job); s.top; s = strand_next(job, &s)) {
+        int first = strand_place(job, &s);
+
+        if (first >= 0)
+            record_disk_drop_layers(disk_find(job->domain, s.top->disk), (unsigned)first,
+                                    (unsigned)(s.base - s.top));
+    }
+}
+
+static void strand_raise(struct record_disk *disk, const struct strand *strand, unsigned base)
+{
+    for (const struct record_image *image = strand->top; image < strand->base; image++) {
+        struct record_layer layer;
+
+        record_disk_add_layer(disk, image->file, image->format);
+        layer = disk->chain[disk->n_chain - 1];
+        layer.virtual_size = image->virtual_size;
+        memmove(disk->chain + base + 1, disk->chain + base,
+                (disk->n_chain - 1 - base) * sizeof(*disk->chain));
+        disk->chain[base++] = layer;
+    }
+}
+
+void strands_raise(struct job *job)
+{
+    for (struct strand s = strand_first(job); s.top; s = strand_next(job, &s)) {
+        struct record_disk *disk = disk_find(job->domain, s.top->disk);
+        int base = chain_place(disk, s.base->file);
+
+        if (base >= 0 && strand_place(job, &s) < 0)
+            strand_raise(disk, &s, (unsigned)base);
+    }
+}
+
+bool strands_are_active(const struct job *job)
+{
+    for (struct strand s = strand_first(job); s.top; s = strand_next(job, &s))
+        if (strand_place(job, &s) >= 0)
+            return true;
+    return false;
+}

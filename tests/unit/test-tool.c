@@ -1,0 +1,178 @@
+/* Image tools as child processes: how they end is told, what they print is bounded, and they do not
+ * outlive who started them. */
+#include <check.h>
+#include <event2/event.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "proto/snapvm-errors.h"
+#include "qemu/tool.h"
+#include "tests/unit/scratch.h"
+
+static struct event_base *base;
+static struct error end;
+static bool ended;
+
+static void setup(void)
+{
+    base = event_base_new();
+    ended = false;
+}
+
+static void teardown(void)
+{
+    error_clear(&end);
+    event_base_free(base);
+}
+
+static void done(void *arg _unused_, const struct error *err)
+{
+    ck_assert(!ended);
+    ended = true;
+    if (err)
+        error_copy(&end, err);
+    event_base_loopbreak(base);
+}
+
+/* Runs a shell script as a tool to its end. */
+static void run(const char *script, unsigned timeout_ms)
+{
+    const char *words[] = {"/bin/sh", "-c", script, NULL};
+
+    tool_run(base, words, timeout_ms, done, NULL);
+    ck_assert(!ended); /* never from within the call */
+    event_base_dispatch(base);
+    ck_assert(ended);
+}
+
+START_TEST(a_good_end)
+{
+    run("read line; echo \"$line\"; exit 0", 0); /* its input is empty */
+    ck_assert_int_eq(end.code, 0);
+}
+END_TEST
+
+START_TEST(a_bad_end_tells_what_was_printed)
+{
+    run("echo first; printf 'last\\a line\\303\\n' >&2; exit 3", 0);
+    ck_assert_int_eq(end.code, SNAPVM_ERROR_QEMU);
+    ck_assert_str_eq(error_get(&end, "desc"), "first last  line?");
+    ck_assert_str_eq(error_get(&end, "command"), "sh -c");
+    ck_assert_str_eq(error_get(&end, "class"), "exit");
+}
+END_TEST
+
+START_TEST(a_signal_is_a_bad_end)
+{
+    run("kill -TERM $$", 0); /* signals that the daemon blocks or ignores are as usual */
+    ck_assert_int_eq(end.code, SNAPVM_ERROR_QEMU);
+    ck_assert_str_eq(error_get(&end, "class"), "signal");
+}
+END_TEST
+
+START_TEST(a_tool_that_is_missing)
+{
+    const char *words[] = {"/nowhere/qemu-img", "commit", NULL};
+
+    tool_run(base, words, 0, done, NULL);
+    ck_assert(!ended);
+    event_base_dispatch(base);
+    ck_assert_int_eq(end.code, SNAPVM_ERROR_QEMU);
+    ck_assert_str_eq(error_get(&end, "command"), "qemu-img commit");
+    ck_assert_str_eq(error_get(&end, "desc"), "No such file or directory");
+}
+END_TEST
+
+START_TEST(output_is_bounded_and_its_end_is_kept)
+{
+    run("i=0; while [ $i -lt 20000 ]; do echo 0123456789; i=$((i + 1)); done; echo end; exit 1", 0);
+    ck_assert_uint_le(strlen(error_get(&end, "desc")), 2048);
+    ck_assert_ptr_nonnull(strstr(error_get(&end, "desc"), "6789 end"));
+}
+END_TEST
+
+START_TEST(time_runs_out)
+{
+    run("exec sleep 1000", 50);
+    ck_assert_int_eq(end.code, SNAPVM_ERROR_TIMEOUT);
+}
+END_TEST
+
+START_TEST(stopped_is_told_and_freed_is_not)
+{
+    const char *words[] = {"sleep", "1000", NULL};
+    struct tool *tool = tool_run(base, words, 0, done, NULL);
+
+    tool_stop(tool);
+    event_base_dispatch(base);
+    ck_assert_int_eq(end.code, SNAPVM_ERROR_QEMU);
+    ended = false;
+    tool_free(tool_run(base, words, 0, done, NULL));
+    tool_free(NULL);
+    event_base_loop(base, EVLOOP_NONBLOCK);
+    ck_assert(!ended);
+}
+END_TEST
+
+/* Who started it is killed: the tool goes with it, whatever it does. */
+START_TEST(it_dies_with_its_parent)
+{
+    int told[2];
+    char line[32] = "";
+    pid_t parent, tool;
+    struct pollfd gone = {.events = POLLIN};
+
+    ck_assert_int_eq(pipe(told), 0);
+    parent = fork();
+    if (parent == 0) {
+        char script[64];
+        const char *words[] = {"/bin/sh", "-c", script, NULL};
+
+        snprintf(script, sizeof(script), "echo $$ >&%d; exec sleep 1000", told[1]);
+        tool_run(base, words, 0, done, NULL);
+        pause();
+        _exit(0);
+    }
+    ck_assert_int_gt(read(told[0], line, sizeof(line) - 1), 0);
+    tool = (pid_t)strtol(line, NULL, 10);
+    gone.fd = (int)syscall(SYS_pidfd_open, tool, 0);
+    ck_assert_int_ge(gone.fd, 0);
+    kill(parent, SIGKILL);
+    ck_assert_int_eq(poll(&gone, 1, 10000), 1);
+    waitpid(parent, NULL, 0);
+    close(gone.fd);
+    close(told[0]);
+    close(told[1]);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("tool");
+    TCase *tcase = tcase_create("tool");
+    SRunner *runner = srunner_create(suite);
+    int failed;
+
+    tcase_set_timeout(tcase, 60);
+    tcase_add_checked_fixture(tcase, setup, teardown);
+    tcase_add_test(tcase, a_good_end);
+    tcase_add_test(tcase, a_bad_end_tells_what_was_printed);
+    tcase_add_test(tcase, a_signal_is_a_bad_end);
+    tcase_add_test(tcase, a_tool_that_is_missing);
+    tcase_add_test(tcase, output_is_bounded_and_its_end_is_kept);
+    tcase_add_test(tcase, time_runs_out);
+    tcase_add_test(tcase, stopped_is_told_and_freed_is_not);
+    tcase_add_test(tcase, it_dies_with_its_parent);
+    suite_add_tcase(suite, tcase);
+    srunner_run_all(runner, CK_ENV);
+    failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
