@@ -72,6 +72,7 @@ static int64_t daemon_commit(void *self, struct guest *guest, unsigned disk)
     json_object *params = disk_params(guest, disk);
 
     json_add_bool(params, "active", 1);
+    json_add_bool(params, "shallow", 1);
     json_add_bool(params, "auto_pivot", 1);
     json_add_string(params, "wait", "ended");
     daemon_call(self, "block.commit", params);
@@ -100,6 +101,7 @@ static void daemon_ready(void *self, struct guest *guest, unsigned disk, int64_t
     snapvm_dispatch(daemon->events, NULL); /* of jobs that were ready before */
     daemon->ready = daemon->recorded = 0;
     json_add_bool(params, "active", 1);
+    json_add_bool(params, "shallow", 1);
     daemon_call(daemon, "block.commit", params);
     while (!daemon->recorded)
         if (poll(&wait, 1, -1) < 0 || snapvm_dispatch(daemon->events, NULL) < 0)

@@ -15,16 +15,23 @@
 #define WARM_UP 5 /* rounds that are not counted */
 
 enum { FLOOR, DAEMON, N_CONTENDERS };
-enum { ONE, EIGHT, N_GUESTS }; /* by their number of disks */
+enum { ONE, EIGHT, DEEP, N_GUESTS }; /* by their number of disks, and one with many layers */
 
 struct bench {
     struct contender contenders[N_CONTENDERS];
     struct guest guests[N_CONTENDERS][N_GUESTS];
+    int64_t last[N_CONTENDERS][N_GUESTS]; /* the newest snapshot */
     unsigned round;
 };
 
 typedef void (*sample_fn)(const struct contender *contender, struct guest *guest,
                           int64_t samples[]);
+
+static void take_snapshot(const struct contender *contender, struct guest *guest, int64_t samples[])
+{
+    samples[1] = contender->snapshot(contender->self, guest);
+    samples[0] = fake_agent_window(guest->agent);
+}
 
 /* Takes n samples of each contender, who begins in turns, and prints those of counted rounds. */
 static void measure(struct bench *bench, unsigned which, sample_fn take, unsigned n,
@@ -37,16 +44,22 @@ static void measure(struct bench *bench, unsigned which, sample_fn take, unsigne
 
         guest_rest(&bench->guests[turn][which]);
         take(&bench->contenders[turn], &bench->guests[turn][which], samples[turn]);
+        if (take == take_snapshot)
+            bench->last[turn][which] = samples[turn][1];
     }
     for (unsigned i = 0; i < n && bench->round >= WARM_UP; i++)
         printf("%s %lld %lld\n", metrics[i], (long long)samples[FLOOR][i],
                (long long)samples[DAEMON][i]);
 }
 
-static void take_snapshot(const struct contender *contender, struct guest *guest, int64_t samples[])
+/* What the depth of a chain costs each of them: its own snapshots of one round. */
+static void measure_depth(const struct bench *bench)
 {
-    samples[1] = contender->snapshot(contender->self, guest);
-    samples[0] = fake_agent_window(guest->agent);
+    static const char *const metrics[] = {"depth-floor", "depth-daemon"};
+
+    for (unsigned i = 0; i < N_CONTENDERS && bench->round >= WARM_UP; i++)
+        printf("%s %lld %lld\n", metrics[i], (long long)bench->last[i][ONE],
+               (long long)bench->last[i][DEEP]);
 }
 
 static void take_commit(const struct contender *contender, struct guest *guest, int64_t samples[])
@@ -88,6 +101,7 @@ static void measure_all(struct bench *bench)
 {
     static const char *const one[] = {"frozen-1", "snapshot-1"};
     static const char *const eight[] = {"frozen-8", "snapshot-8"};
+    static const char *const deep[] = {"frozen-deep", "snapshot-deep"};
     static const char *const commit[] = {"commit"}, *const paused[] = {"paused"};
     static const char *const ready[] = {"ready", "recorded"};
 
@@ -101,6 +115,9 @@ static void measure_all(struct bench *bench)
     measure(bench, ONE, take_ready, 2, ready);
     measure(bench, EIGHT, take_snapshot, 2, eight);
     merge_all(bench, EIGHT);
+    measure(bench, DEEP, take_snapshot, 2, deep);
+    merge_all(bench, DEEP);
+    measure_depth(bench);
     fflush(stdout);
 }
 
@@ -127,6 +144,7 @@ int main(int argc, char **argv)
     for (unsigned i = 0; i < N_CONTENDERS; i++) {
         bench.guests[i][ONE] = guest_of(argv[1], folders[i], "one", 1);
         bench.guests[i][EIGHT] = guest_of(argv[1], folders[i], "eight", GUEST_DISKS);
+        bench.guests[i][DEEP] = guest_of(argv[1], folders[i], "deep", 1);
         for (unsigned k = 0; k < N_GUESTS; k++)
             guest_open(&bench.guests[i][k]);
     }

@@ -327,6 +327,7 @@ void job_acted(struct job *job, const struct error *err)
     }
     if (err) {
         error_copy(&job->failure, err);
+        job->doubted = true;
         log_debug("job %lld: %s: %s", (long long)job->record.id, job_step(job)->name, err->message);
         engine_look(job);
         return;

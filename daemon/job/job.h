@@ -51,6 +51,8 @@ struct job {
     bool believed;        /* the act's replies left no doubt: it need not be verified */
     bool resumed;         /* looks before it acts: after a restart or a reconnect */
     char *news;           /* body of a job.ready that goes with the next record; NULL: none */
+    bool doubted;         /* an act was answered with an error, or not at all */
+    bool shown;           /* the view shows all that the job did: none is needed at its end */
     bool recovered;       /* was resumed at least once: tells the evidence */
     bool acted;           /* the step's act succeeded */
     bool committed;       /* a STEP_COMMITS step holds */

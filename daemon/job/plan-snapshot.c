@@ -258,7 +258,8 @@ static void snapshot_lower_chains(struct job *job)
     }
 }
 
-/* The cached view follows, so that the next operation on the disk needs no new one. */
+/* The view follows, so that neither this job nor the next operation on the disk needs a new one:
+ * QEMU takes the longer for it the longer the chain is. */
 static void snapshot_raise_view(struct job *job)
 {
     for (unsigned i = 0; i < job->record.n_images; i++) {
@@ -278,6 +279,7 @@ static void snapshot_raise_view(struct job *job)
         node->virtual_size = image->virtual_size;
         node->actual_size = -1;
         below->read_only = true;
+        below->actual_size = -1; /* it has grown since it was seen */
         xstrset(&seen->root, image->node);
     }
 }
@@ -509,6 +511,7 @@ void snapshot_conclude(struct job *job, const char *result)
         snapshot_hold_chains(job);
         if (job->domain->connected)
             snapshot_raise_view(job);
+        job->shown = job->plan == &plan_snapshot;
     } else {
         snapshot_lower_chains(job);
     }

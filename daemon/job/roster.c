@@ -277,6 +277,7 @@ static void engine_ended(void *arg, const struct error *err)
 {
     struct job *job = arg;
     struct domain *domain = job->domain;
+    bool shown = job->shown && !job->doubted && !job->recovered;
 
     if (err) {
         log_error("job %lld: its end is not recorded, tried again: %s", (long long)job->record.id,
@@ -285,7 +286,7 @@ static void engine_ended(void *arg, const struct error *err)
         return;
     }
     engine_release(job);
-    if (domain->connected)
+    if (domain->connected && !shown)
         domain_look(domain);
 }
 
