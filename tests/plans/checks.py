@@ -54,6 +54,7 @@ def check_all(world, clean=False):
     check_files(world, jobs)
     if alive:
         check_qemu(world, disks)
+    check_findings(world)
     check_quiesced(world, jobs, clean)
     check_events(world, jobs)
     result = results[0] if results else world.scenario.without_job(world)
@@ -132,6 +133,13 @@ def check_qemu(world, disks):
         require(not world.fake.state()["frozen"], "the guest is frozen now that it runs")
     again = {target: world.fake.fault(target, path) for target, path in disks.items()}
     require(not any(again.values()), f"wrong after all: {again}")
+
+
+def check_findings(world):
+    """domain.check agrees: nothing is wrong, and nothing is left over."""
+    findings = world.call("domain.check", domain=DOMAIN)["findings"]
+    wrong = [finding for finding in findings if finding["level"] != "info"]
+    require(not wrong, f"domain.check finds {wrong}")
 
 
 def wait_thawed(world):
