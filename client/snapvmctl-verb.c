@@ -112,6 +112,11 @@ static const struct option snapshot_import_options[] = {
      .value = "FILE",
      .required = true,
      .help = "what `snapshot export` printed"},
+    {.param = "paths",
+     .alias = "path",
+     .type = OPTION_RECORDS,
+     .value = "from,to",
+     .help = "paths that begin so begin otherwise here; repeat it for more"},
     {0},
 };
 

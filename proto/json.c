@@ -149,6 +149,39 @@ long long json_int(json_object *object, const char *name, long long absent)
     return value ? json_object_get_int64(value) : absent;
 }
 
+json_object *json_raw(char *text)
+{
+    json_object *value = json_object_new_string("");
+
+    json_object_set_serializer(value, json_object_userdata_to_json_string, text,
+                               json_object_free_userdata);
+    return value;
+}
+
+void json_write_text(FILE *out, const char *text)
+{
+    size_t plain;
+
+    if (!text) {
+        fputs("null", out);
+        return;
+    }
+    fputc('"', out);
+    for (;; text += plain + 1) {
+        plain = 0;
+        while ((unsigned char)text[plain] >= ' ' && text[plain] != '"' && text[plain] != '\\')
+            plain++;
+        fwrite(text, 1, plain, out);
+        if (text[plain] == '\0')
+            break;
+        if ((unsigned char)text[plain] < ' ')
+            fprintf(out, "\\u%04x", (unsigned)text[plain]);
+        else
+            fprintf(out, "\\%c", text[plain]);
+    }
+    fputc('"', out);
+}
+
 void json_add_string(json_object *object, const char *name, const char *text)
 {
     json_object_object_add(object, name, text ? json_object_new_string(text) : NULL);

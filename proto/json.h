@@ -4,6 +4,7 @@
 
 #include <json-c/json.h>
 #include <stddef.h>
+#include <stdio.h>
 
 enum json_result {
     JSON_OK,
@@ -35,6 +36,13 @@ json_object *json_array(json_object *object, const char *name);
 json_object *json_sub(json_object *object, const char *name);
 int json_flag(json_object *object, const char *name, int absent);
 long long json_int(json_object *object, const char *name, long long absent);
+
+/* A value that comes out as the given text, which is JSON and is taken over: for long lists, which
+ * are made member by member and cost no more than their text. */
+json_object *json_raw(char *text);
+
+/* Writes a text of UTF-8 as JSON, NULL as null. */
+void json_write_text(FILE *out, const char *text);
 
 /* Adds a member; a NULL text adds null. */
 void json_add_string(json_object *object, const char *name, const char *text);

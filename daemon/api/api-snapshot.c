@@ -6,6 +6,7 @@
 #include "api/call.h"
 #include "api/context.h"
 #include "api/handlers.h"
+#include "api/list.h"
 #include "api/overlay.h"
 #include "api/request.h"
 #include "api/turn.h"
@@ -342,7 +343,7 @@ struct listing {
     bool by_tree;
 };
 
-static struct snapshot *list_next(const struct listing *listing, struct snapshot *at)
+static struct snapshot *listing_next(const struct listing *listing, struct snapshot *at)
 {
     if (listing->by_tree)
         return snapshot_next(listing->domain, listing->top, at);
@@ -357,16 +358,20 @@ static struct snapshot *list_next(const struct listing *listing, struct snapshot
 static json_object *list_answer(const struct listing *listing, struct snapshot *after,
                                 json_object *params)
 {
-    json_object *result = json_object_new_object(), *array = json_object_new_array();
-    long long limit = json_int(params, "limit", LLONG_MAX);
+    json_object *result = json_object_new_object();
+    long long left = json_int(params, "limit", LLONG_MAX);
+    struct list list;
     struct snapshot *at = after;
 
     if (!at && listing->by_tree)
         at = (struct snapshot *)listing->top;
-    while ((long long)json_object_array_length(array) < limit && (at = list_next(listing, at)))
-        if (list_wants(at, params))
-            json_object_array_add(array, wire_snapshot(listing->domain, at));
-    json_object_object_add(result, "snapshots", array);
+    list_begin(&list);
+    while (left > 0 && (at = listing_next(listing, at)))
+        if (list_wants(at, params)) {
+            wire_snapshot_text(list_next(&list), listing->domain, at);
+            left--;
+        }
+    json_object_object_add(result, "snapshots", list_end(&list));
     json_add_string(result, "current", listing->domain->record.current_snapshot);
     return result;
 }

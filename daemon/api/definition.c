@@ -5,10 +5,10 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
+#include "domain/description.h"
 #include "domain/disk.h"
 #include "domain/snapshot.h"
 #include "proto/snapvm-errors.h"
-#include "xml/domain-xml.h"
 #include "xml/snapshot-xml.h"
 
 #define PATH_SIZE 128
@@ -482,44 +482,11 @@ const char *definition_difference(const struct definition *definition,
 
 /* --- XML out --- */
 
-static void describe(struct domain_def *def, const struct domain *domain,
-                     const struct record_snapshot *record)
-{
-    def->name = xstrdup(domain->record.name);
-    def->uuid = xstrdup(domain->record.uuid);
-    for (unsigned i = 0; i < record->n_disks; i++) {
-        const struct record_snapshot_disk *disk = &record->disks[i];
-        const char *file = disk->backing;
-
-        if (!file && strcmp(disk->mode, "internal") == 0)
-            file = disk->file;
-        if (file)
-            domain_def_add_disk(def, disk->disk, file);
-    }
-}
-
-/* What is known of the domain as it was: the images that the snapshot froze. Their format is that
- * of the chain, if they are still in it. */
-static char *describe_domain(const struct domain *domain, const struct record_snapshot *record)
-{
-    _cleanup_(domain_def_deinit) struct domain_def def = {0};
-
-    describe(&def, domain, record);
-    for (size_t i = 0; i < def.n_disks; i++) {
-        const struct record_disk *disk = disk_find((struct domain *)domain, def.disks[i].target);
-
-        for (unsigned k = 0; disk && k < disk->n_chain; k++)
-            if (strcmp(disk->chain[k].file, def.disks[i].file) == 0)
-                xstrset(&def.disks[i].format, disk->chain[k].format);
-    }
-    return snapshot_xml_describe(&def);
-}
-
 char *definition_xml(const struct domain *domain, const struct record_snapshot *record,
                      const char *document)
 {
     const char *current = domain->record.current_snapshot;
-    _cleanup_free_ char *described = document ? NULL : describe_domain(domain, record);
+    _cleanup_free_ char *described = document ? NULL : description_make(domain, record);
     _cleanup_free_ struct snapshot_def_disk *disks =
         xzalloc((record->n_disks + 1) * sizeof(*disks));
     struct snapshot_def def = {.name = record->name,

@@ -25,6 +25,8 @@ void snapshot_current_handle(struct call *call);
 void snapshot_xml_handle(struct call *call);
 void snapshot_redefine_handle(struct call *call);
 void snapshot_delete_handle(struct call *call);
+void snapshot_export_handle(struct call *call);
+void snapshot_import_handle(struct call *call);
 
 void block_commit_handle(struct call *call);
 void block_pull_handle(struct call *call);

@@ -115,9 +115,16 @@ static const struct param revert[] = {
     PARAM("paused", BOOLEAN),        PARAM("force", BOOLEAN),       END,
 };
 
+static const struct param import_path[] = {
+    PARAM("from", STRING, NEEDED),
+    PARAM("to", STRING, NEEDED),
+    END,
+};
+
 static const struct param import[] = {
     PARAM("domain", STRING, NEEDED),
     PARAM("bundle", OBJECT, NEEDED),
+    PARAM("paths", OBJECTS, .members = import_path),
     END,
 };
 
@@ -244,8 +251,8 @@ static const struct method methods[] = {
     METHOD("snapshot.delete", OPERATOR, STARTS, .params = delete,
            .handler = snapshot_delete_handle),
     METHOD("snapshot.revert", OPERATOR, STARTS, .params = revert),
-    METHOD("snapshot.export", READER, READS, .params = domain),
-    METHOD("snapshot.import", ADMIN, ALTERS, .params = import),
+    METHOD("snapshot.export", READER, READS, .params = domain, .handler = snapshot_export_handle),
+    METHOD("snapshot.import", ADMIN, ALTERS, .params = import, .handler = snapshot_import_handle),
 
     METHOD("block.commit", OPERATOR, STARTS, .params = commit, .handler = block_commit_handle),
     METHOD("block.copy", OPERATOR, STARTS, .params = copy),

@@ -8,7 +8,6 @@
 #include "base/memory.h"
 #include "domain/disk.h"
 #include "domain/domains.h"
-#include "domain/snapshot.h"
 #include "job/engine.h"
 #include "job/stall.h"
 #include "qemu/view.h"
@@ -238,44 +237,6 @@ char *wire_job_text(const struct job *job)
     _cleanup_json_ json_object *object = wire_job(&job->record);
 
     return xstrdup(json_text(object));
-}
-
-json_object *wire_snapshot_record(const struct record_snapshot *record, unsigned children,
-                                  bool current)
-{
-    json_object *object = json_object_new_object(), *disks = json_object_new_array();
-
-    json_add_string(object, "domain", record->domain);
-    json_add_string(object, "name", record->name);
-    json_add_string(object, "parent", record->parent);
-    json_add_int(object, "children", children);
-    json_add_bool(object, "current", current);
-    add_time(object, "created", record->created);
-    json_add_string(object, "state", record->state);
-    json_add_string(object, "description", record->description);
-    json_add_string(object, "memory", record->memory);
-    json_add_string(object, "memory_file", record->memory_file);
-    json_add_bool(object, "quiesced", record->quiesced);
-    json_add_string(object, "quiesce_error", record->quiesce_error);
-    for (unsigned i = 0; i < record->n_disks; i++) {
-        json_object *disk = json_object_new_object();
-
-        json_add_string(disk, "disk", record->disks[i].disk);
-        json_add_string(disk, "mode", record->disks[i].mode);
-        json_add_string(disk, "file", record->disks[i].file);
-        json_add_string(disk, "format", record->disks[i].format);
-        json_add_string(disk, "backing", record->disks[i].backing);
-        json_object_array_add(disks, disk);
-    }
-    json_object_object_add(object, "disks", disks);
-    json_add_string(object, "location", snapshot_record_location(record));
-    return object;
-}
-
-json_object *wire_snapshot(const struct domain *domain, const struct snapshot *snapshot)
-{
-    return wire_snapshot_record(&snapshot->record, snapshot->n_children,
-                                snapshot_is_current(domain, snapshot));
 }
 
 static json_object *wire_blockdev_layer(const struct domain *domain, const struct record_disk *disk,

@@ -4,6 +4,7 @@
 #define SNAPVM_API_WIRE_H
 
 #include <stdbool.h>
+#include <stdio.h>
 
 #include "proto/json.h"
 
@@ -18,6 +19,7 @@ json_object *wire_domain(const struct domain *domain);
 json_object *wire_disk(const struct domain *domain, const struct record_disk *disk);
 json_object *wire_job(const struct record_job *job);
 json_object *wire_snapshot(const struct domain *domain, const struct snapshot *snapshot);
+void wire_snapshot_text(FILE *out, const struct domain *domain, const struct snapshot *snapshot);
 json_object *wire_snapshot_record(const struct record_snapshot *record, unsigned children,
                                   bool current);
 

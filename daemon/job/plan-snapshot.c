@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
+#include "domain/description.h"
 #include "domain/disk.h"
 #include "domain/domains.h"
 #include "domain/snapshot.h"
@@ -298,6 +299,7 @@ static void snapshot_note_metadata(struct job *job, struct journal_txn *txn)
         .quiesce_error = xstrdup(job->record.quiesce_error),
         .created = clock_now(),
     };
+    _cleanup_free_ char *description = NULL;
     struct snapshot *snapshot;
 
     for (unsigned i = 0; i < job->record.n_images; i++) {
@@ -315,6 +317,8 @@ static void snapshot_note_metadata(struct job *job, struct journal_txn *txn)
     snapshot = snapshot_add(domain, &record);
     xstrset(&domain->record.current_snapshot, snapshot->record.name);
     journal_put_snapshot(txn, &snapshot->record);
+    description = description_make(domain, &snapshot->record);
+    journal_put_document(txn, domain->record.name, snapshot->record.name, description);
 }
 
 static void snapshot_tell(struct job *job, struct journal_txn *txn)

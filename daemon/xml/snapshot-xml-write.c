@@ -60,20 +60,33 @@ static void drop(xmlNode *node)
     xmlFreeNode(node);
 }
 
+/* XML cannot say most control characters. */
+static char *clean(const char *text)
+{
+    char *copy = xstrdup(text);
+
+    for (char *p = copy; *p; p++)
+        if ((unsigned char)*p < ' ' && !strchr("\t\r\n", *p))
+            *p = '?';
+    return copy;
+}
+
 static void set_text(xmlNode *node, const char *text)
 {
-    _cleanup_free_ char *old = tree_text(node);
+    _cleanup_free_ char *old = tree_text(node), *new = clean(text);
 
-    if (old && strcmp(old, text) == 0)
+    if (old && strcmp(old, new) == 0)
         return;
     xmlNodeSetContent(node, NULL);
-    xmlNodeAddContent(node, (const xmlChar *)text);
+    xmlNodeAddContent(node, (const xmlChar *)new);
 }
 
 static void set_attribute(xmlNode *node, const char *name, const char *value)
 {
-    if (value)
-        xmlSetProp(node, (const xmlChar *)name, (const xmlChar *)value);
+    _cleanup_free_ char *new = value ? clean(value) : NULL;
+
+    if (new)
+        xmlSetProp(node, (const xmlChar *)name, (const xmlChar *)new);
     else
         xmlUnsetProp(node, (const xmlChar *)name);
 }
@@ -238,7 +251,7 @@ static void write_disks(xmlNode *root, const struct snapshot_def *def)
         xmlFreeNode(list);
         return;
     }
-    xmlReplaceNode(need_child(root, "disks"), list);
+    xmlFreeNode(xmlReplaceNode(need_child(root, "disks"), list));
 }
 
 static xmlDoc *new_document(const char *document)
@@ -266,6 +279,41 @@ char *snapshot_xml_write(const struct snapshot_def *def, const char *document)
     write_disks(root, def);
     write_text(root, "active", def->active ? "1" : "0");
     return tree_print(root, true);
+}
+
+/* --- elsewhere --- */
+
+static void map_attribute(xmlNode *node, const char *name,
+                          char *(*map)(void *arg, const char *path), void *arg)
+{
+    _cleanup_free_ char *old = tree_attribute(node, name), *new = old ? map(arg, old) : NULL;
+
+    if (new)
+        set_attribute(node, name, new);
+}
+
+/* Sources of disks, and memory, of the snapshot and of the descriptions of the domain in it. The
+ * document's depth is bounded. */
+static void map_paths(xmlNode *node, char *(*map)(void *arg, const char *path), void *arg)
+{
+    if (tree_is(node, "source")) {
+        map_attribute(node, "file", map, arg);
+        map_attribute(node, "dev", map, arg);
+    } else if (tree_is(node, "memory")) {
+        map_attribute(node, "file", map, arg);
+    }
+    for (xmlNode *c = node->children; c; c = c->next)
+        if (c->type == XML_ELEMENT_NODE)
+            map_paths(c, map, arg);
+}
+
+char *snapshot_xml_map_paths(const char *document, char *(*map)(void *arg, const char *path),
+                             void *arg)
+{
+    _cleanup_tree_ xmlDoc *doc = new_document(document);
+
+    map_paths(xmlDocGetRootElement(doc), map, arg);
+    return tree_print(xmlDocGetRootElement(doc), false);
 }
 
 /* --- the domain as it was --- */

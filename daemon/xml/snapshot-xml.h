@@ -49,6 +49,11 @@ int snapshot_xml_read(const char *xml, size_t size, bool validate, struct snapsh
  * without one. */
 char *snapshot_xml_write(const struct snapshot_def *def, const char *document);
 
+/* A document with its paths changed: `map` returns another one, owned by the caller, or NULL to
+ * keep it. Owned by the caller. */
+char *snapshot_xml_map_paths(const char *document, char *(*map)(void *arg, const char *path),
+                             void *arg);
+
 /* The document of a snapshot of which only the domain as it was is known; owned by the caller. */
 char *snapshot_xml_describe(const struct domain_def *domain);
 

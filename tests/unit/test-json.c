@@ -233,6 +233,44 @@ START_TEST(test_members)
 }
 END_TEST
 
+static const char *const written_texts[] = {
+    "",           "plain",
+    "\"quoted\"", "back\\slash",
+    "a/b",        "\001\b\t\n\r\033\037",
+    "\177",       "\303\234ber \346\227\245 \360\237\220\247",
+    "\\\"",       "ends in \\",
+};
+
+/* What is written is read as the same, and is one line. */
+START_TEST(test_write_text)
+{
+    const char *text = written_texts[_i];
+    json_object *value = NULL;
+    char *json;
+    size_t size;
+    FILE *out = open_memstream(&json, &size);
+
+    json_write_text(out, text);
+    ck_assert_int_eq(fclose(out), 0);
+    ck_assert_ptr_null(strchr(json, '\n'));
+    ck_assert_int_eq(json_read(json, size, 1, &value), JSON_OK);
+    ck_assert_str_eq(json_object_get_string(value), text);
+    json_object_put(value);
+    free(json);
+}
+END_TEST
+
+START_TEST(test_raw)
+{
+    json_object *object = json_object_new_object();
+
+    json_object_object_add(object, "list", json_raw(strdup("[1,2]")));
+    json_add_string(object, "name", NULL);
+    ck_assert_str_eq(json_text(object), "{\"list\":[1,2],\"name\":null}");
+    json_object_put(object);
+}
+END_TEST
+
 START_TEST(test_written)
 {
     json_object *object _cleanup_json_ = json_object_new_object();
@@ -260,6 +298,9 @@ int main(void)
     tcase_add_test(tcase, test_nesting_side_by_side);
     tcase_add_test(tcase, test_members);
     tcase_add_test(tcase, test_written);
+    tcase_add_loop_test(tcase, test_write_text, 0,
+                        (int)(sizeof(written_texts) / sizeof(written_texts[0])));
+    tcase_add_test(tcase, test_raw);
     suite_add_tcase(suite, tcase);
     srunner_run_all(runner, CK_NORMAL);
     failed = srunner_ntests_failed(runner);

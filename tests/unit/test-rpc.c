@@ -75,7 +75,8 @@ static const struct shape shapes[] = {
      "InvalidParams"},
     {"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"domain.list\",\"params\":{\"x\":1}}", "1",
      "InvalidParams"},
-    {"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"snapshot.export\",\"params\":{\"domain\":\"w\"}}",
+    {"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"snapshot.revert\",\"params\":{\"domain\":\"w\","
+     "\"name\":\"s\"}}",
      "1", "Unsupported"},
     {"17", "null", "InvalidRequest"},
     {"[]", "null", "InvalidRequest"},
