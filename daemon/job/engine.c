@@ -377,12 +377,14 @@ static void engine_judge_lost(struct job *job)
         job->plan->lost(job);
         return;
     }
-    if (job->failure.code)
+    if (job_why_failed(job, &err))
+        error_clear(&job->failure);
+    else if (job->failure.code)
         error_move(&err, &job->failure);
-    else if (!job->record.error.code)
+    else
         error_set(&err, SNAPVM_ERROR_QEMU, "the work in QEMU ended before step \"%s\" was done",
                   job_step(job)->name);
-    engine_fail(job, err.code ? &err : NULL);
+    engine_fail(job, &err);
 }
 
 static void engine_judge_not_yet(struct job *job)

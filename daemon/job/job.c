@@ -16,6 +16,7 @@
 #include "journal/journal.h"
 #include "proto/snapvm-errors.h"
 #include "qemu/tool.h"
+#include "qemu/view.h"
 
 struct job *job_new(struct engine *engine, struct domain *domain, const char *kind)
 {
@@ -140,6 +141,55 @@ const char *job_qemu_name(const struct job *job, const char *disk, char buffer[J
 const char *job_filter_name(const struct job *job, const char *disk, char buffer[JOB_NAME_SIZE])
 {
     return job_name(job, disk, "-f", buffer);
+}
+
+static void job_tell_failure(const struct job *leader, const struct record_image *image,
+                             const char *desc, struct error *err)
+{
+    if (leader->n_members > 1)
+        error_set(err, SNAPVM_ERROR_QEMU,
+                  "disk %s could not be made ready for the switch (%s), so none of the group was "
+                  "switched: see to that, and start the jobs again",
+                  image->disk, desc);
+    else
+        error_set(err, SNAPVM_ERROR_QEMU, "the job of disk %s failed in QEMU: %s", image->disk,
+                  desc);
+    error_text(err, "desc", desc);
+}
+
+/* The first image of a member whose job in QEMU failed. */
+static const struct record_image *job_failed_image(const struct job *member, const char **ret_desc)
+{
+    for (unsigned i = 0; i < member->record.n_images; i++) {
+        const struct record_image *image = &member->record.images[i];
+        char name[JOB_NAME_SIZE];
+        const struct view_job *seen =
+            view_job(member->domain->view, job_qemu_name(member, image->disk, name));
+
+        if (seen && seen->error) {
+            *ret_desc = seen->error;
+            return image;
+        }
+    }
+    return NULL;
+}
+
+bool job_why_failed(const struct job *leader, struct error *err)
+{
+    for (unsigned i = 0; i < leader->n_members; i++) {
+        const struct job *member = leader->members[i];
+        const char *desc;
+        const struct record_image *image = job_failed_image(member, &desc);
+
+        if (member->record.error.code)
+            error_copy(err, &member->record.error);
+        else if (image)
+            job_tell_failure(leader, image, desc, err);
+        else
+            continue;
+        return true;
+    }
+    return false;
 }
 
 void job_expect(struct job *job, unsigned n)

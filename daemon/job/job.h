@@ -101,6 +101,10 @@ struct record_image *job_image(const struct job *job, const char *disk, const ch
 /* The job that holds a disk, NULL when it is free. */
 struct job *job_on_disk(const struct domain *domain, const char *target);
 
+/* Why the work of a leader and its members failed: what is noted of one of them already, or what
+ * QEMU says of its job (QemuError). False, and no error, when nothing tells. */
+bool job_why_failed(const struct job *leader, struct error *err);
+
 /* Names in QEMU: "snapvm-17-vda", filter "snapvm-17-vda-f". Written into the buffer. */
 #define JOB_NAME_SIZE 96
 const char *job_qemu_name(const struct job *job, const char *disk, char buffer[JOB_NAME_SIZE]);

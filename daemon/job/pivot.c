@@ -71,6 +71,13 @@ enum seen pivot_converge_probe(const struct job *job, const struct view *view)
     return seen;
 }
 
+/* The guest must not stand until somebody makes room: not with the vCPUs held, and not with another
+ * disk pending, whose I/O is held. */
+static bool pivot_is_pressing(const struct job *job)
+{
+    return job_has(job, JOB_HELD) || leg_count(job) > 1;
+}
+
 /* The leg that is furthest behind tells, except that the loss of one is the loss of all. */
 enum seen pivot_prepare_probe(const struct job *job, const struct view *view)
 {
@@ -81,11 +88,12 @@ enum seen pivot_prepare_probe(const struct job *job, const struct view *view)
         case VIEW_JOB_PENDING:
             break;
         case VIEW_JOB_STANDBY:
-            if (job_has(leg.job, JOB_STALLED) && job_has(job, JOB_HELD))
-                return LOST; /* the guest must not stand until somebody makes room */
+            if (job_has(leg.job, JOB_STALLED) && pivot_is_pressing(job))
+                return LOST;
             seen = seen == NOT_YET ? NOT_YET : MOVING;
             break;
         case VIEW_JOB_WAITING:
+        case VIEW_JOB_ABORTING: /* concluded soon: then it tells why */
             seen = seen == NOT_YET ? NOT_YET : MOVING;
             break;
         case VIEW_JOB_READY:
@@ -506,16 +514,18 @@ static const char *pivot_state(const struct job *job, const struct view_job *see
     }
 }
 
-/* With the vCPUs held the pivot is given up at a stall, and this is why. */
+/* Where the guest would wait the pivot is given up at a stall, and this is why. */
 static void pivot_note_stall(struct job *job)
 {
     bool space = job_has(job, JOB_STALL_SPACE);
 
-    if (!job_has(job->leader, JOB_HELD) || job->record.error.code)
+    if (pivot_is_copying(job) || !pivot_is_pressing(job->leader) || job->record.error.code)
         return;
     error_set(&job->record.error, space ? SNAPVM_ERROR_NO_SPACE : SNAPVM_ERROR_IMAGE,
-              "the base could not be brought level: %s; the overlay stays the disk",
-              space ? "no room is left for it" : "it could not be read or written");
+              "the base of disk %s could not be brought level: %s; %s", job->record.disk,
+              space ? "no room is left for it" : "it could not be read or written",
+              leg_count(job->leader) > 1 ? "no disk of the group is switched"
+                                         : "the overlay stays the disk");
     if (!space)
         error_text(&job->record.error, "reason", "I/O error");
 }

@@ -32,7 +32,7 @@ class Machine:
         self.agent = None
         self.holds = set()          # "running", "pending": states in which the test keeps jobs
         self.deferred = []
-        self.job_faults = []        # {"stage", "desc"}
+        self.job_faults = []        # {"stage", "desc", "disk": None for any}
         self.switches = []          # one entry a transaction that switched disks
         self.send_event = lambda name, data: None
         self.quitting = False
@@ -131,7 +131,7 @@ class Machine:
 
     def job_fault(self, stage, job):
         for fault in self.job_faults:
-            if fault["stage"] == stage and fault.get("job", job.id) == job.id:
+            if fault["stage"] == stage and job.id.endswith(fault.get("disk") or ""):
                 self.job_faults.remove(fault)
                 job.fail(fault["desc"])
                 return True

@@ -10,13 +10,14 @@ class Scenario:
     quiesce = "none"
 
     def __init__(self, name, expects, disks=1, layers=2, running=True, style="blockdev", agent=True,
-                 quick=False, job_fault=None):
+                 quick=False, job_fault=None, fault_disk=None):
         # `expects` is what becomes of it when nothing goes wrong: one of these words.
         self.name, self.expects, self.disks, self.layers = name, expects, disks, layers
         self.running, self.style, self.agent = running, style, agent
         self.quick = quick          # part of a run that has to be short
-        # The stage at which QEMU's job fails by itself: run, prepare or finalize.
-        self.job_fault = job_fault and {"stage": job_fault, "desc": "No space left on device"}
+        # The stage at which QEMU's job fails by itself: run, prepare or finalize; of which disk.
+        self.job_fault = job_fault and {"stage": job_fault, "desc": "No space left on device",
+                                        "disk": fault_disk}
 
 
     @staticmethod
@@ -110,6 +111,8 @@ COMMITS = [
     Commit("pivot-fails-to-prepare", "failed", "pivot", job_fault="prepare", quick=True),
     Commit("pivot-fails-to-switch", "failed", "pivot", job_fault="finalize", quick=True),
     Commit("pivot-2-fails-to-prepare", "failed", "pivot", disks=2, job_fault="prepare"),
+    Commit("pivot-3-last-fails-to-prepare", "failed", "pivot", disks=3, job_fault="prepare",
+           fault_disk="vdc", quick=True),
     Commit("keep", "kept", "keep", quick=True),
     Commit("keep-paused", "kept", "keep", running=False),
     Commit("cancel-running", "cancelled", "cancel", quick=True),
