@@ -526,8 +526,10 @@ static void pivot_note_stall(struct job *job)
               space ? "no room is left for it" : "it could not be read or written",
               leg_count(job->leader) > 1 ? "no disk of the group is switched"
                                          : "the overlay stays the disk");
-    if (!space)
+    if (!space) {
+        error_text(&job->record.error, "file", stall_file(&job->record));
         error_text(&job->record.error, "reason", "I/O error");
+    }
 }
 
 void pivot_observe(struct job *job, const struct view *view)

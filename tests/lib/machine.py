@@ -193,13 +193,16 @@ class Machine:
 
     @staticmethod
     def disk_args(disks, style="blockdev"):
-        """Devices for `disks`: [{target, blockdev}], as domain.blockdev answers.
+        """Devices for `disks`: [{target, blockdev}], as domain.blockdev answers; `nodes` of a disk
+        are opened before, for its blockdev to name.
 
         `style` says how: "drive" for -drive, "writable" where no layer is said to be read-only.
         """
         args = []
         for number, disk in enumerate(disks):
             target = disk["target"]
+            for node in disk.get("nodes", ()):
+                args += ["-blockdev", json.dumps(node)]
             if style == "drive":
                 args += ["-drive", f"if=none,id=drive-{target},format={disk['blockdev']['driver']},"
                                    f"file={disk['blockdev']['file']['filename']}"]
