@@ -242,7 +242,7 @@ static int pull_check(struct call *call, struct domain *domain, struct record_di
     *ret_disk = disk_need(domain, json_string(params, "disk"), err);
     if (!*ret_disk)
         return -1;
-    if (domain->gone) {
+    if (domain_is_shutoff(domain)) {
         error_set(err, SNAPVM_ERROR_UNSUPPORTED,
                   "this snapvmd pulls layers of running guests alone: start the guest first");
         return error_text(err, "feature", "pull in guests that are shut off");

@@ -13,6 +13,7 @@
 #include "proto/snapvm-errors.h"
 #include "qemu/agent.h"
 #include "qemu/qmp-command.h"
+#include "qemu/qmp.h"
 #include "qemu/view.h"
 
 struct domain *domain_new(struct domains *owner, const char *name)
@@ -53,7 +54,7 @@ struct domain *domain_free(struct domain *domain)
 
 const char *domain_state(const struct domain *domain)
 {
-    if (domain->gone)
+    if (domain_is_shutoff(domain))
         return "shutoff";
     if (!domain->connected || !domain->view)
         return "unknown";
@@ -75,6 +76,13 @@ const char *domain_freeze_name(const struct domain *domain)
     return names[domain->freeze];
 }
 
+bool domain_is_shutoff(const struct domain *domain)
+{
+    bool held = domain->qmp && qmp_process(domain->qmp)->pid; /* though it may never speak to us */
+
+    return domain->gone && domain->deserted && !held;
+}
+
 bool domain_is_running(const struct domain *domain)
 {
     return domain->connected && domain->view && domain->view->running;
@@ -89,7 +97,7 @@ int domain_need_live(const struct domain *domain, struct error *err)
 {
     if (domain->connected)
         return 0;
-    if (domain->gone) {
+    if (domain_is_shutoff(domain)) {
         error_set(err, SNAPVM_ERROR_INVALID_STATE,
                   "domain %s is shut off: no QEMU answers on %s; start it and try again",
                   domain->record.name, domain->record.qmp);

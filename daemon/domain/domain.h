@@ -45,7 +45,8 @@ struct domain {
     uint64_t view_number; /* of the query that the view is from; grows */
     bool connected;       /* the monitor is up and a view was taken since */
     bool gone;            /* the QEMU of record.qemu has ended (or there never was one) */
-    bool port_open;       /* a program in the guest has the agent's port open */
+    bool deserted;  /* nobody listens on the monitor's socket: no other QEMU is there either */
+    bool port_open; /* a program in the guest has the agent's port open */
     struct qmp_schema schema;
     bool schema_known;
     char *version;   /* of the QEMU connected now */
@@ -70,6 +71,10 @@ const char *domain_freeze_name(const struct domain *domain);
 
 /* Whether a guest runs that could be frozen, as last seen. */
 bool domain_is_running(const struct domain *domain);
+
+/* Whether no QEMU runs: the one that was known has ended, and nobody listens on the socket. A
+ * monitor that somebody else holds is silent, and no proof. */
+bool domain_is_shutoff(const struct domain *domain);
 
 /* Whether QEMU runs in the process that a job recorded. */
 bool domain_runs_in(const struct domain *domain, const struct process *qemu);

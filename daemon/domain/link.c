@@ -114,7 +114,7 @@ static void link_gone(struct domain_link *link)
     link_forget_process(link);
     if (domain->gone)
         return;
-    domain->gone = true;
+    domain->gone = domain->deserted = true;
     domain->port_open = false;
     domain->freeze = FREEZE_UNKNOWN;
     log_info("domain %s: its QEMU (pid %d) has ended", domain->record.name,
@@ -182,7 +182,7 @@ static void link_connected(struct domain_link *link)
     struct domain *domain = link->domain;
 
     domain->connected = true;
-    domain->gone = false;
+    domain->gone = domain->deserted = false;
     disks_update(domain);
     log_info("domain %s: connected to QEMU %s, pid %d, %s", domain->record.name,
              domain->version ? domain->version : "?", (int)domain->record.qemu.pid,
@@ -314,7 +314,9 @@ static void link_down(void *arg, const struct error *why)
     struct domain *domain = link->domain;
     bool was = domain->connected;
     bool alive = process_alive(&domain->record.qemu);
+    bool told = domain->deserted == (why->code == SNAPVM_ERROR_NOT_FOUND);
 
+    domain->deserted = why->code == SNAPVM_ERROR_NOT_FOUND;
     domain->qmp = qmp_free(domain->qmp);
     domain->connected = domain->switching = false;
     link->running = link->asked = 0;
@@ -328,8 +330,10 @@ static void link_down(void *arg, const struct error *why)
     } else {
         log_debug("domain %s: %s", domain->record.name, why->message);
     }
-    if (!alive)
+    if (!alive && !domain->gone)
         link_gone(link);
+    else if (!told && domain->gone)
+        link_tell_state(domain, NULL);
     link_later(link->retry, &link->retry_ms);
 }
 

@@ -126,7 +126,7 @@ static struct check_chain *check_add_chain(struct check *check, const struct dom
         .root = process_root(&domain->record.qemu),
         .own = strcmp(domain->record.name, check->domain) == 0,
         .known = disk->qdev || disk->device,
-        .running = !domain->gone,
+        .running = !domain_is_shutoff(domain),
         .busy = disk_is_busy(domain, disk),
     };
     return chain;

@@ -72,7 +72,7 @@ void needed_add_domain(struct needed **set, const struct domain *domain)
         for (unsigned i = 0; i < snapshot->record.n_disks; i++)
             needed_add_name(set, domain, snapshot->record.disks[i].backing, NULL);
     }
-    if (!domain->view || domain->gone)
+    if (!domain->view || domain_is_shutoff(domain))
         return; /* a monitor that is away may belong to a QEMU that still has them open */
     HASH_ITER (hh, domain->view->nodes, node, next) {
         needed_add_name(set, domain, node->file, node->driver);

@@ -545,8 +545,8 @@ struct job *snapshot_job_new(struct engine *engine, struct domain *domain, const
     job->record.snapshot = xstrdup(name);
     job->record.description = xstrdup(description);
     job->record.flags = flags;
-    job->plan = domain->gone ? &plan_off_snapshot : &plan_snapshot;
-    if (domain->gone)
+    job->plan = domain_is_shutoff(domain) ? &plan_off_snapshot : &plan_snapshot;
+    if (domain_is_shutoff(domain))
         job->record.flags |= JOB_QUIESCED; /* nobody writes */
     return job;
 }

@@ -363,8 +363,7 @@ static void qmp_take_lines(struct qmp *qmp)
     size_t size;
 
     while (qmp->fd >= 0) {
-        result = frame_next(&qmp->frame, &line, &size);
-        if (result == FRAME_NONE)
+        if ((result = frame_next(&qmp->frame, &line, &size)) == FRAME_NONE)
             break;
         if (result == FRAME_TOO_LONG)
             qmp_broken_protocol(qmp, "a line of more than 16 MiB");
@@ -529,11 +528,10 @@ static void qmp_connect(struct qmp *qmp)
     struct error err = {0};
     int fd = -1;
 
+    errno = ENAMETOOLONG;
     if (length < sizeof(address.sun_path)) {
         memcpy(address.sun_path, qmp->path, length);
         fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    } else {
-        errno = ENAMETOOLONG;
     }
     if (fd >= 0 && connect(fd, (const struct sockaddr *)&address, sizeof(address)) == 0) {
         qmp_connected(qmp, fd);
@@ -542,8 +540,10 @@ static void qmp_connect(struct qmp *qmp)
     if (fd >= 0 && errno == EAGAIN) {
         event_add(qmp->retry, &pause);
     } else {
-        error_set_errno(&err, SNAPVM_ERROR_QEMU_GONE, errno, "the monitor %s cannot be reached",
-                        qmp->path);
+        bool nobody = errno == ENOENT || errno == ECONNREFUSED;
+
+        error_set_errno(&err, nobody ? SNAPVM_ERROR_NOT_FOUND : SNAPVM_ERROR_QEMU_GONE, errno,
+                        "the monitor %s cannot be reached", qmp->path);
         qmp_down_later(qmp, &err);
     }
     cleanup_close(&fd);

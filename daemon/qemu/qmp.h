@@ -28,8 +28,9 @@ struct qmp_handlers {
     /* Negotiated: commands may be sent. */
     void (*up)(void *arg);
     /* Lost or never made: said once, after all outstanding commands were answered with QemuGone.
-     * Kinds: QemuGone (no socket, refused, closed, process ended), Timeout (no greeting: somebody
-     * else holds this monitor; or a command without answer). */
+     * Kinds: NotFound (nobody listens: no such socket, or refused), QemuGone (cannot be reached,
+     * closed, process ended), Timeout (no greeting: somebody else holds this monitor; or a command
+     * without answer). */
     void (*down)(void *arg, const struct error *why);
     void (*event)(void *arg, const struct qmp_event *event);
 };

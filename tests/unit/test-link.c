@@ -206,6 +206,12 @@ START_TEST(a_silent_monitor)
     STAGE_UNTIL(&stage, monitor.accepted >= 3); /* tried again and again */
     ck_assert(!domain->connected);
     ck_assert_uint_eq(stage.viewed, 0);
+    ck_assert_str_eq(domain_state(domain),
+                     "unknown"); /* nobody has seen a QEMU, and one is there */
+    monitor_close(&monitor);
+    STAGE_UNTIL(&stage, domain_is_shutoff(domain));
+    ck_assert_str_eq(domain_state(domain), "shutoff");
+    monitor_open(&monitor, stage.f.base, path);
     stage.domains->options.greeting_timeout_ms = 30000;
     monitor.silent = false;
     STAGE_UNTIL(&stage, domain->connected);

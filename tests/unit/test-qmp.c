@@ -38,12 +38,12 @@ START_TEST(comes_up_byte_by_byte)
 END_TEST
 
 /* Nothing is called from within qmp_new(), also where it knows at once. */
-static void assert_unreachable(struct peer *peer)
+static void assert_unreachable(struct peer *peer, int code)
 {
     peer_connect(peer, 10000, 10000, NULL);
     ck_assert(!peer->down);
     peer_until(peer, &peer->down);
-    ck_assert_int_eq(peer->why.code, SNAPVM_ERROR_QEMU_GONE);
+    ck_assert_int_eq(peer->why.code, code);
     ck_assert(!qmp_is_up(peer->qmp));
     ck_assert_int_eq(qmp_process(peer->qmp)->pid, 0);
 }
@@ -54,7 +54,7 @@ START_TEST(no_socket)
 
     peer_init(&peer, 8);
     unlink(peer.path);
-    assert_unreachable(&peer);
+    assert_unreachable(&peer, SNAPVM_ERROR_NOT_FOUND);
     peer_deinit(&peer);
 }
 END_TEST
@@ -64,7 +64,7 @@ START_TEST(nobody_listens)
     struct peer peer;
 
     peer_init(&peer, -1);
-    assert_unreachable(&peer);
+    assert_unreachable(&peer, SNAPVM_ERROR_NOT_FOUND);
     peer_deinit(&peer);
 }
 END_TEST
@@ -76,7 +76,7 @@ START_TEST(path_too_long)
     peer_init(&peer, 8);
     free(peer.path);
     peer.path = xasprintf("/%0200d", 1);
-    assert_unreachable(&peer);
+    assert_unreachable(&peer, SNAPVM_ERROR_QEMU_GONE);
     peer_deinit(&peer);
 }
 END_TEST

@@ -134,7 +134,7 @@ START_TEST(domains_that_are_off)
     json_object *object;
 
     domain->connected = false;
-    domain->gone = true;
+    domain->gone = domain->deserted = true;
     domain->record.found = true;
     xstrset(&domain->record.agent, NULL);
     xstrset(&domain->record.current_snapshot, NULL);
@@ -154,14 +154,16 @@ START_TEST(domains_that_are_off)
 END_TEST
 
 static const struct state_row {
-    bool gone, connected, running;
+    bool gone, deserted, connected, running;
     enum domain_freeze freeze;
     const char *state, *freeze_name;
 } state_rows[] = {
-    {true, false, false, FREEZE_UNKNOWN, "shutoff", "unknown"},
-    {false, false, true, FREEZE_THAW_OWED, "unknown", "thaw-owed"},
-    {false, true, true, FREEZE_FROZEN, "running", "frozen"},
-    {false, true, false, FREEZE_THAWED, "paused", "thawed"},
+    {true, true, false, false, FREEZE_UNKNOWN, "shutoff", "unknown"},
+    {true, false, false, false, FREEZE_UNKNOWN, "unknown", "unknown"},
+    {false, true, false, true, FREEZE_THAW_OWED, "unknown", "thaw-owed"},
+    {false, false, false, true, FREEZE_THAW_OWED, "unknown", "thaw-owed"},
+    {false, false, true, true, FREEZE_FROZEN, "running", "frozen"},
+    {false, false, true, false, FREEZE_THAWED, "paused", "thawed"},
 };
 
 START_TEST(states)
@@ -172,6 +174,7 @@ START_TEST(states)
     json_object *object;
 
     domain->gone = row->gone;
+    domain->deserted = row->deserted;
     domain->connected = row->connected;
     domain->view->running = row->running;
     domain->freeze = row->freeze;

@@ -139,6 +139,7 @@ START_TEST(nodes_of_the_past_keep_nothing)
     use(OTHERS_NODE, scene.over[0]);
     domains_find(scene.stage.domains, "other")->connected = false;
     domains_find(scene.stage.domains, "other")->gone = true;
+    domains_find(scene.stage.domains, "other")->deserted = true;
     ck_assert_int_eq(clear(), 0);
     ck_assert(!is_there(scene.over[0]));
 }
