@@ -10,6 +10,7 @@
 #include "base/memory.h"
 #include "conf/conf.h"
 #include "domain/domains.h"
+#include "domain/link.h"
 #include "job/debt.h"
 #include "job/engine.h"
 #include "job/lease.h"
@@ -128,8 +129,7 @@ static void status_freeze(void *arg, const struct agent_reply *reply, const stru
 
 static bool status_can_ask(const struct domain *domain)
 {
-    return domain && domain_is_running(domain) && domain->port_open && domain->agent &&
-           agent_is_up(domain->agent);
+    return domain && domain_is_running(domain) && domain->agent && agent_is_up(domain->agent);
 }
 
 static void status_devices(void *arg, const struct qmp_pci *devices, unsigned n,
@@ -139,7 +139,7 @@ static void status_devices(void *arg, const struct qmp_pci *devices, unsigned n,
     const struct domain *domain = asking_domain(asking);
     unsigned timeout_ms = call_context(asking->call)->engine->options.agent_timeout_ms;
 
-    if (!status_can_ask(domain)) {
+    if (!status_can_ask(domain) || !domain->port_open) {
         asking_answer(asking, NULL);
         return;
     }
@@ -156,6 +156,16 @@ static void status_devices(void *arg, const struct qmp_pci *devices, unsigned n,
     agent_uncork(domain->agent);
 }
 
+static void status_port_looked(void *arg)
+{
+    const struct domain *domain = asking_domain(arg);
+
+    if (status_can_ask(domain) && domain->port_open)
+        qmp_query_pci(domain->qmp, status_devices, arg);
+    else
+        asking_answer(arg, NULL);
+}
+
 void guest_status_handle(struct call *call)
 {
     struct domain *domain = answer_need_domain(call);
@@ -167,7 +177,7 @@ void guest_status_handle(struct call *call)
     asking->call = call;
     asking->domain = xstrdup(domain->record.name);
     if (status_can_ask(domain))
-        qmp_query_pci(domain->qmp, status_devices, asking);
+        link_look_port(domain->link, status_port_looked, asking);
     else
         asking_answer(asking, NULL);
 }

@@ -159,10 +159,10 @@ static void link_schema(void *arg, const struct qmp_schema *schema, const struct
 }
 
 /* Whether the agent's port is open in the guest, as far as QEMU's list of devices tells. */
-static bool link_port_open(const struct domain *domain)
+static bool link_port_open(const struct domain *domain, const struct view *view)
 {
-    for (unsigned i = 0; i < domain->view->n_chardevs; i++) {
-        const struct view_chardev *chardev = &domain->view->chardevs[i];
+    for (unsigned i = 0; i < view->n_chardevs; i++) {
+        const struct view_chardev *chardev = &view->chardevs[i];
         const char *path = chardev->file ? strstr(chardev->file, "unix:") : NULL;
         _cleanup_free_ char *name = NULL, *absolute = NULL;
 
@@ -200,7 +200,7 @@ static void link_take_view(struct domain_link *link, struct view *view)
 
     view_free(domain->view);
     domain->view = view;
-    domain->port_open = domain->record.agent && link_port_open(domain);
+    domain->port_open = domain->record.agent && link_port_open(domain, domain->view);
     if (first)
         link_connected(link);
     else if (disks_update(domain))
@@ -275,6 +275,39 @@ uint64_t link_look(struct domain_link *link, unsigned looks)
         return link->number + 1;
     link_query(link);
     return link->number;
+}
+
+struct port_look {
+    struct domain *domain;
+    link_port_fn fn;
+    void *arg;
+};
+
+static void link_port_looked(void *arg, struct view *view, const struct error *err _unused_)
+{
+    _cleanup_free_ struct port_look *look = arg;
+    struct domain *domain = look->domain;
+
+    if (view && !domain->port_open && link_port_open(domain, view)) {
+        domain->port_open = true;
+        domain->owner->handlers->agent(domain->owner->handlers_arg, domain);
+    }
+    view_free(view);
+    look->fn(look->arg);
+}
+
+void link_look_port(struct domain_link *link, link_port_fn fn, void *arg)
+{
+    struct domain *domain = link->domain;
+    struct port_look *look;
+
+    if (domain->port_open || !domain->record.agent || !domain->connected) {
+        fn(arg);
+        return;
+    }
+    look = xzalloc(sizeof(*look));
+    *look = (struct port_look){.domain = domain, .fn = fn, .arg = arg};
+    qmp_query_view(domain->qmp, LOOK_PORTS, link_port_looked, look);
 }
 
 static void link_up(void *arg)

@@ -18,6 +18,12 @@ void link_kick(struct domain_link *link);
 /* Closes the agent's connection and makes a new one: what QEMU had not taken is cancelled. */
 void link_renew_agent(struct domain_link *link);
 
+/* Looks again whether the agent's port is open where it was closed when it was seen last: QEMU
+ * tells of a change only for ports whose device has an id. Then, or at once, fn is called; not when
+ * the domain is removed meanwhile. */
+typedef void (*link_port_fn)(void *arg);
+void link_look_port(struct domain_link *link, link_port_fn fn, void *arg);
+
 /* See domain_look and its sisters; looks are those of qmp-command.h. */
 uint64_t link_look(struct domain_link *link, unsigned looks);
 

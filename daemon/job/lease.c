@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "domain/domains.h"
+#include "domain/link.h"
 #include "job/debt.h"
 #include "job/engine.h"
 #include "job/quiesce.h"
@@ -222,6 +223,12 @@ static void lease_asked(void *arg, const struct agent_reply *reply, const struct
 
 static void lease_ask(struct lease *lease)
 {
+    _cleanup_error_ struct error failure = {0};
+
+    if (quiesce_possible(lease->domain, &failure) < 0) {
+        lease_refuse(lease, &failure);
+        return;
+    }
     agent_desync(lease->domain->agent);
     agent_call(lease->domain->agent, AGENT_STATUS, NULL, 0, lease->engine->options.agent_timeout_ms,
                lease_asked, lease);
@@ -262,9 +269,12 @@ static int lease_check(const struct domain *domain, struct error *err)
                   (long long)job->record.id, job->record.kind, domain->record.name);
         return error_number(err, "job", job->record.id);
     }
-    if (lease_check_debt(domain, err) < 0)
-        return -1;
-    return quiesce_possible(domain, err);
+    return lease_check_debt(domain, err);
+}
+
+static void lease_port_looked(void *arg)
+{
+    lease_ask(arg);
 }
 
 int lease_begin(struct engine *engine, struct domain *domain, const char *const *mountpoints,
@@ -287,6 +297,6 @@ int lease_begin(struct engine *engine, struct domain *domain, const char *const 
         lease->mountpoints = xrealloc(NULL, n_mountpoints, sizeof(*lease->mountpoints));
     for (unsigned i = 0; i < n_mountpoints; i++)
         lease->mountpoints[i] = xstrdup(mountpoints[i]);
-    lease_ask(lease);
+    link_look_port(domain->link, lease_port_looked, lease);
     return 0;
 }

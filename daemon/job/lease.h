@@ -26,10 +26,10 @@ struct lease;
 typedef void (*lease_note_fn)(void *arg, int64_t count, struct journal_txn *txn);
 typedef void (*lease_done_fn)(void *arg, int64_t count, const struct error *err);
 
-/* Begins to freeze for a client: all file systems, or those mount points (copied). The time-out
- * counts from the freeze on. Errors at once: AgentUnavailable, Busy (a job that stops or freezes
- * the guest by itself), InvalidState (a thaw is owed, another freeze is on its way), QuiesceFailed
- * already-frozen (another lease). */
+/* Begins to freeze for a client: all file systems, or those mount points (copied). The lease counts
+ * from the end of the freeze. Errors at once: Busy (a job that stops or freezes the guest by
+ * itself), InvalidState (a thaw is owed, another freeze is on its way), QuiesceFailed
+ * already-frozen (another lease). `done` may come before it returns. */
 int lease_begin(struct engine *engine, struct domain *domain, const char *const *mountpoints,
                 unsigned n_mountpoints, int64_t lease_ms, lease_note_fn note, lease_done_fn done,
                 void *arg, struct error *err);

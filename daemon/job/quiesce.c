@@ -274,11 +274,14 @@ static void quiesce_leave(struct job *job)
 
 /* --- the steps --- */
 
-void quiesce_ask(struct job *job, quiesce_fn fn)
+static void quiesce_port_looked(void *arg)
 {
-    struct exchange *exchange;
+    struct exchange *exchange = arg;
+    quiesce_fn fn = exchange->fn;
+    struct job *job = exchange_end(exchange);
 
-    error_clear(&job->no_freeze);
+    if (!job)
+        return;
     if (quiesce_possible(job->domain, &job->no_freeze) < 0 ||
         quiesce_check_debt(job, &job->no_freeze) < 0 || debt_is_lease(job->domain)) {
         job->asked_agent = clock_monotonic();
@@ -290,6 +293,15 @@ void quiesce_ask(struct job *job, quiesce_fn fn)
     agent_desync(job->domain->agent);
     agent_call(job->domain->agent, AGENT_STATUS, NULL, 0, job->engine->options.agent_timeout_ms,
                quiesce_answered, exchange);
+}
+
+void quiesce_ask(struct job *job, quiesce_fn fn)
+{
+    struct exchange *exchange = exchange_new(job);
+
+    error_clear(&job->no_freeze);
+    exchange->fn = fn;
+    link_look_port(job->domain->link, quiesce_port_looked, exchange);
 }
 
 void quiesce_freeze(struct job *job)

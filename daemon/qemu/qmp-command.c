@@ -65,7 +65,7 @@ static const struct {
     [BLOCK] = {"query-block", LOOK_ROOTS | LOOK_ALL},
     [BLOCKSTATS] = {"query-blockstats", LOOK_ALL},
     [NODES] = {"query-named-block-nodes", LOOK_ALL},
-    [CHARDEVS] = {"query-chardev", LOOK_ALL},
+    [CHARDEVS] = {"query-chardev", LOOK_PORTS | LOOK_ALL},
     [STATUS] = {"query-status", LOOK_JOBS | LOOK_ALL},
 };
 

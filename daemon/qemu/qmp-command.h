@@ -20,6 +20,7 @@ typedef void (*qmp_status_fn)(void *arg, const char *status, bool running, const
 enum look {
     LOOK_JOBS = 1 << 0,  /* jobs and run state: query-jobs, query-block-jobs, query-status */
     LOOK_ROOTS = 1 << 1, /* the disks and their roots, by query-block: what a switch did */
+    LOOK_PORTS = 1 << 3, /* query-chardev */
     LOOK_ALL = 1 << 2,   /* these, and query-blockstats, query-named-block-nodes, query-chardev */
 };
 
