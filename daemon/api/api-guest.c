@@ -29,6 +29,8 @@ struct asking {
     char *domain, *kind;
     struct qmp_pci *devices;
     unsigned n_devices;
+    unsigned waiting; /* for the agent's answers: those that run out of time come in any order */
+    json_object *fs;
 };
 
 static struct domain *asking_domain(const struct asking *asking)
@@ -36,7 +38,7 @@ static struct domain *asking_domain(const struct asking *asking)
     return domains_find(call_context(asking->call)->domains, asking->domain);
 }
 
-static void asking_answer(struct asking *asking, json_object *fs)
+static void asking_answer(struct asking *asking)
 {
     const struct domain *domain = asking_domain(asking);
     json_object *result = json_object_new_object();
@@ -44,12 +46,18 @@ static void asking_answer(struct asking *asking, json_object *fs)
     json_add_string(result, "agent_state", domain ? domain_agent_state(domain) : "none");
     json_add_string(result, "freeze", domain ? domain_freeze_name(domain) : "unknown");
     json_add_string(result, "kind", asking->kind);
-    json_object_object_add(result, "fs", fs ? fs : json_object_new_array());
+    json_object_object_add(result, "fs", asking->fs ? asking->fs : json_object_new_array());
     call_result(asking->call, result);
     qmp_pci_free(asking->devices, asking->n_devices);
     free(asking->domain);
     free(asking->kind);
     free(asking);
+}
+
+static void asking_answered(struct asking *asking)
+{
+    if (--asking->waiting == 0)
+        asking_answer(asking);
 }
 
 static const char *asking_target(const struct asking *asking, const struct agent_disk *disk)
@@ -98,11 +106,12 @@ static json_object *wire_fs(const struct asking *asking, const struct agent_fs *
 
 static void status_fs(void *arg, const struct agent_reply *reply, const struct error *err)
 {
-    json_object *array = json_object_new_array();
+    struct asking *asking = arg;
 
+    asking->fs = json_object_new_array();
     for (unsigned i = 0; !err && i < reply->n_fs; i++)
-        json_object_array_add(array, wire_fs(arg, &reply->fs[i]));
-    asking_answer(arg, array);
+        json_object_array_add(asking->fs, wire_fs(asking, &reply->fs[i]));
+    asking_answered(asking);
 }
 
 static void status_info(void *arg, const struct agent_reply *reply, const struct error *err)
@@ -111,20 +120,20 @@ static void status_info(void *arg, const struct agent_reply *reply, const struct
 
     if (!err && reply->version)
         xstrset(&asking->kind, reply->kernel ? "kernel" : "qemu-ga");
+    asking_answered(asking);
 }
 
 static void status_freeze(void *arg, const struct agent_reply *reply, const struct error *err)
 {
     struct domain *domain = asking_domain(arg);
 
-    if (!domain)
-        return;
     /* A debt is ours to tell of; otherwise what the agent says of itself is all there is. Where it
      * denies a lease, somebody thawed, or the agent was started anew and forgot. */
-    if (!domain->debt)
+    if (domain && !domain->debt)
         domain->freeze = err ? FREEZE_UNKNOWN : reply->frozen ? FREEZE_FROZEN : FREEZE_THAWED;
-    else if (!err && debt_is_lease(domain))
+    else if (domain && !err && debt_is_lease(domain))
         domain->freeze = reply->frozen ? FREEZE_FROZEN : FREEZE_UNKNOWN;
+    asking_answered(arg);
 }
 
 static bool status_can_ask(const struct domain *domain)
@@ -140,7 +149,7 @@ static void status_devices(void *arg, const struct qmp_pci *devices, unsigned n,
     unsigned timeout_ms = call_context(asking->call)->engine->options.agent_timeout_ms;
 
     if (!status_can_ask(domain) || !domain->port_open) {
-        asking_answer(asking, NULL);
+        asking_answer(asking);
         return;
     }
     asking->devices = xrealloc(NULL, n, sizeof(*devices));
@@ -149,6 +158,7 @@ static void status_devices(void *arg, const struct qmp_pci *devices, unsigned n,
         asking->devices[i].qdev = xstrdup(devices[i].qdev);
     }
     asking->n_devices = n;
+    asking->waiting = 3;
     agent_cork(domain->agent);
     agent_call(domain->agent, AGENT_INFO, NULL, 0, timeout_ms, status_info, asking);
     agent_call(domain->agent, AGENT_STATUS, NULL, 0, timeout_ms, status_freeze, asking);
@@ -163,7 +173,7 @@ static void status_port_looked(void *arg)
     if (status_can_ask(domain) && domain->port_open)
         qmp_query_pci(domain->qmp, status_devices, arg);
     else
-        asking_answer(arg, NULL);
+        asking_answer(arg);
 }
 
 void guest_status_handle(struct call *call)
@@ -179,7 +189,7 @@ void guest_status_handle(struct call *call)
     if (status_can_ask(domain))
         link_look_port(domain->link, status_port_looked, asking);
     else
-        asking_answer(asking, NULL);
+        asking_answer(asking);
 }
 
 /* --- guest.freeze --- */

@@ -23,9 +23,11 @@ struct lease {
     char **mountpoints; /* NULL: all file systems */
     unsigned n_mountpoints;
     int64_t lease_ms;
-    bool recorded; /* the domain's debt is that of this freeze */
-    int64_t asked; /* monotonic: when the agent answered */
-    int64_t count; /* file systems that the freeze counted */
+    bool recorded;      /* the domain's debt is that of this freeze */
+    int64_t asked;      /* monotonic: when the agent answered */
+    int64_t count;      /* file systems that the freeze counted */
+    bool status_frozen; /* and the agent said frozen */
+    unsigned waiting;   /* for the answers of freeze and status */
     struct error failure;
     lease_note_fn note;
     lease_done_fn done;
@@ -116,23 +118,15 @@ static void lease_grant(struct lease *lease)
 
 /* --- the freeze --- */
 
-static void lease_frozen(void *arg, const struct agent_reply *reply, const struct error *err)
+/* Both answers are there, in whatever order: one that runs out of time comes when it does. */
+static void lease_answered(struct lease *lease)
 {
-    struct lease *lease = arg;
-
-    crash_point(lease->engine->domains->crash, "effect.done", "freeze");
-    lease->count = err ? 0 : reply->count;
-    quiesce_read_freeze(lease->domain, reply, err, &lease->failure);
-}
-
-/* The status that was sent right behind the freeze: its answer comes last. */
-static void lease_status(void *arg, const struct agent_reply *reply, const struct error *err)
-{
-    struct lease *lease = arg;
     _cleanup_error_ struct error failure = {0};
 
+    if (--lease->waiting > 0)
+        return;
     error_move(&failure, &lease->failure);
-    if (!failure.code && (err || !reply->frozen)) {
+    if (!failure.code && !lease->status_frozen) {
         error_set(&failure, SNAPVM_ERROR_QUIESCE_FAILED,
                   "the freeze counted %lld file systems, but the agent does not say that they are "
                   "frozen: something in the guest thawed them",
@@ -145,12 +139,32 @@ static void lease_status(void *arg, const struct agent_reply *reply, const struc
         lease_grant(lease);
 }
 
+static void lease_frozen(void *arg, const struct agent_reply *reply, const struct error *err)
+{
+    struct lease *lease = arg;
+
+    crash_point(lease->engine->domains->crash, "effect.done", "freeze");
+    lease->count = err ? 0 : reply->count;
+    quiesce_read_freeze(lease->domain, reply, err, &lease->failure);
+    lease_answered(lease);
+}
+
+/* The status that was sent right behind the freeze. */
+static void lease_status(void *arg, const struct agent_reply *reply, const struct error *err)
+{
+    struct lease *lease = arg;
+
+    lease->status_frozen = !err && reply->frozen;
+    lease_answered(lease);
+}
+
 static void lease_send(struct lease *lease)
 {
     unsigned timeout_ms = lease->engine->options.freeze_timeout_ms;
     struct crash *crash = lease->engine->domains->crash;
     struct agent *agent = lease->domain->agent;
 
+    lease->waiting = 2;
     crash_point(crash, "effect.before", "freeze");
     agent_cork(agent);
     agent_call(agent, AGENT_FREEZE, (const char *const *)lease->mountpoints, lease->n_mountpoints,
