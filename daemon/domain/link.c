@@ -183,6 +183,7 @@ static void link_connected(struct domain_link *link)
 
     domain->connected = true;
     domain->gone = domain->deserted = false;
+    link->agent_retry_ms = RETRY_FIRST_MS;
     disks_update(domain);
     log_info("domain %s: connected to QEMU %s, pid %d, %s", domain->record.name,
              domain->version ? domain->version : "?", (int)domain->record.qemu.pid,
@@ -423,7 +424,6 @@ static void link_agent_up(void *arg)
 {
     struct domain_link *link = arg;
 
-    link->agent_retry_ms = RETRY_FIRST_MS;
     link->domain->owner->handlers->agent(link->domain->owner->handlers_arg, link->domain);
 }
 
@@ -432,6 +432,8 @@ static void link_agent_down(void *arg, const struct error *why)
     struct domain_link *link = arg;
 
     log_debug("domain %s: agent: %s", link->domain->record.name, why->message);
+    if (agent_has_answered(link->domain->agent))
+        link->agent_retry_ms = RETRY_FIRST_MS;
     link->domain->agent = agent_free(link->domain->agent);
     if (link->domain->connected)
         link_later(link->agent_retry, &link->agent_retry_ms);

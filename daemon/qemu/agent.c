@@ -29,10 +29,10 @@
 
 #define AGENT_READ_BYTES (16 * 1024)    /* handled in one turn of the loop */
 #define AGENT_UNASKED_MAX (1024 * 1024) /* bytes without an answer in them */
-#define AGENT_FRUITLESS_MAX 32          /* reads without an answer, before we read slowly */
-#define AGENT_NAP_MS 10                 /* between such slow reads */
-#define AGENT_UNSENT_MAX (256 * 1024)   /* bytes that wait here for a peer that does not read */
-#define AGENT_CONNECT_MS 5000           /* for a listener whose backlog is full */
+#define AGENT_FRUITLESS_MAX 8         /* reads of lines without an answer, before we read slowly */
+#define AGENT_NAP_MS 100              /* between such slow reads */
+#define AGENT_UNSENT_MAX (256 * 1024) /* bytes that wait here for a peer that does not read */
+#define AGENT_CONNECT_MS 5000         /* for a listener whose backlog is full */
 #define AGENT_CONNECT_RETRY_MS 20
 
 struct agent_entry {
@@ -77,6 +77,7 @@ struct agent {
     struct agent_wire wire;
     size_t unasked;
     unsigned fruitless;
+    bool answered; /* at least once on this connection */
 
     unsigned busy; /* callbacks of the loop in which we are */
     bool freed;    /* inside one of them: only the shell is left */
@@ -183,6 +184,11 @@ struct agent *agent_drop(struct agent *agent, const struct error *why)
     return NULL;
 }
 
+bool agent_has_answered(const struct agent *agent)
+{
+    return agent->answered;
+}
+
 static int agent_unavailable(struct error *err, const struct agent *agent, const char *reason)
 {
     error_set(err, SNAPVM_ERROR_AGENT_UNAVAILABLE, "no use of the guest agent at '%s': %s",
@@ -276,6 +282,7 @@ static void agent_fruitful(struct agent *agent)
 {
     agent->unasked = 0;
     agent->fruitless = 0;
+    agent->answered = true;
 }
 
 static void agent_take_answer(struct agent *agent, const struct agent_message *message)
@@ -315,13 +322,6 @@ static void agent_take_sync(struct agent *agent, int64_t id)
     agent_fail(agent, &agent->sent, number, &err);
 }
 
-static void agent_take_garbage(struct agent *agent)
-{
-    struct agent_message nothing = {0};
-
-    agent_take_answer(agent, &nothing);
-}
-
 /* A line over the bound is skipped to its end. A guest with very many mounts has such a list of
  * file systems, which is then unknown; no other honest answer is long. */
 static void agent_take_too_long(struct agent *agent)
@@ -338,24 +338,26 @@ static void agent_take_too_long(struct agent *agent)
         agent_doubt(agent, &err);
 }
 
+/* What costs is to understand lines; a long one is skipped for next to nothing. */
 static void agent_take_lines(struct agent *agent)
 {
-    while (!agent->freed && agent->state == AGENT_UP) {
+    bool lines = false;
+
+    for (; !agent->freed && agent->state == AGENT_UP; lines = true) {
         struct agent_message message;
         enum agent_line line = agent_wire_next(&agent->wire, &message);
 
         if (line == AGENT_LINE_NONE)
-            return;
+            break;
         if (line == AGENT_LINE_SYNC)
             agent_take_sync(agent, message.sync);
-        else if (line == AGENT_LINE_ANSWER)
-            agent_take_answer(agent, &message);
-        else if (line == AGENT_LINE_GARBAGE)
-            agent_take_garbage(agent);
-        else
+        else if (line == AGENT_LINE_TOO_LONG)
             agent_take_too_long(agent);
+        else /* garbage is an answer without a value */
+            agent_take_answer(agent, &message);
         agent_message_deinit(&message);
     }
+    agent->fruitless += lines;
 }
 
 /* After each read: whether the guest only talks. */
@@ -384,7 +386,6 @@ static void on_readable(evutil_socket_t fd, _unused_ short what, void *arg)
         agent_lose(agent, "closed by the other side");
     } else {
         agent->unasked += (size_t)n;
-        agent->fruitless++;
         agent_wire_feed(&agent->wire, data, (size_t)n);
         agent_take_lines(agent);
         if (!agent->freed && agent->state == AGENT_UP)
