@@ -5,6 +5,7 @@
 #include "api/answer.h"
 #include "api/call.h"
 #include "api/context.h"
+#include "api/create-xml.h"
 #include "api/handlers.h"
 #include "api/list.h"
 #include "api/overlay.h"
@@ -49,8 +50,6 @@ static int create_check_options(json_object *params, struct error *err)
 {
     if (json_sub(params, "memory"))
         return unsupported(err, "snapshots of memory");
-    if (json_string(params, "xml"))
-        return unsupported(err, "snapshots described by XML");
     if (json_flag(params, "halt", 0))
         return unsupported(err, "snapshots that halt the guest");
     return 0;
@@ -317,9 +316,26 @@ static void create_try(struct call *call, const struct shutoff *files)
         create_start(call, domain, name, off ? files : NULL);
 }
 
+/* Whether the parameters are whole: the call has its answer otherwise. */
+static bool create_takes_xml(struct call *call)
+{
+    _cleanup_error_ struct error err = {0};
+    struct domain *domain;
+
+    if (!json_string(call_params(call), "xml"))
+        return true;
+    domain = answer_need_domain(call);
+    if (!domain)
+        return false;
+    if (create_xml_take(domain, call_params(call), &err) == 0)
+        return true;
+    call_error(call, &err);
+    return false;
+}
+
 void snapshot_create_handle(struct call *call)
 {
-    if (!turn_waits(call) && answer_is_new(call, "ended"))
+    if (!turn_waits(call) && answer_is_new(call, "ended") && create_takes_xml(call))
         create_try(call, NULL);
 }
 

@@ -16,7 +16,7 @@
 
 void definition_deinit(struct definition *definition)
 {
-    for (unsigned i = 0; i < definition->record.n_disks; i++)
+    for (unsigned i = 0; i < definition->n_backing_formats; i++)
         free(definition->backing_format[i]);
     free(definition->backing_format);
     free(definition->document);
@@ -39,17 +39,23 @@ static int check_name(const char *name, const char *param, struct error *err)
                "'.'");
 }
 
+static struct record_snapshot_disk *append_disk(struct definition *definition, const char *name)
+{
+    unsigned n = definition->n_backing_formats++;
+
+    definition->backing_format = xrealloc(definition->backing_format, n + 1, sizeof(char *));
+    definition->backing_format[n] = NULL;
+    return record_snapshot_add_disk(&definition->record, name);
+}
+
 /* A disk by whatever name the description has for it; those that the domain does not have (any
  * more) keep that name. */
 static struct record_snapshot_disk *add_disk(struct definition *definition, struct domain *domain,
                                              const char *name)
 {
     const struct record_disk *known = disk_need(domain, name, NULL);
-    unsigned n = definition->record.n_disks;
 
-    definition->backing_format = xrealloc(definition->backing_format, n + 1, sizeof(char *));
-    definition->backing_format[n] = NULL;
-    return record_snapshot_add_disk(&definition->record, known ? known->target : name);
+    return append_disk(definition, known ? known->target : name);
 }
 
 static int check_disks(const struct record_snapshot *record, const char *param, struct error *err)
@@ -354,16 +360,12 @@ int definition_from_json(struct domain *domain, json_object *object, const char 
 static void complete_disks(struct definition *definition, const struct record_snapshot *there)
 {
     for (unsigned i = 0; i < there->n_disks; i++) {
-        struct record_snapshot_disk *disk =
-            record_snapshot_add_disk(&definition->record, there->disks[i].disk);
+        struct record_snapshot_disk *disk = append_disk(definition, there->disks[i].disk);
 
         xstrset(&disk->mode, there->disks[i].mode);
         xstrset(&disk->file, there->disks[i].file);
         xstrset(&disk->format, there->disks[i].format);
         xstrset(&disk->backing, there->disks[i].backing);
-        definition->backing_format =
-            xrealloc(definition->backing_format, definition->record.n_disks, sizeof(char *));
-        definition->backing_format[definition->record.n_disks - 1] = NULL;
     }
 }
 

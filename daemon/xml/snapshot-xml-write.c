@@ -39,7 +39,16 @@ static xmlNode *add_element(xmlNode *parent, const char *name)
     return xmlAddChild(parent, new_element(name));
 }
 
-/* The child of that name, made before the first one whose place is behind it. */
+/* Whether an element of ours that is put there belongs before this node; unknown ones stay where
+ * they are. */
+static bool is_behind(const xmlNode *node, size_t place)
+{
+    size_t other = place_of(node);
+
+    return other < N_PLACES && other > place;
+}
+
+/* The child of that name, made at its place. */
 static xmlNode *need_child(xmlNode *root, const char *name)
 {
     xmlNode *node = tree_child(root, name), *behind = root->children;
@@ -47,7 +56,7 @@ static xmlNode *need_child(xmlNode *root, const char *name)
     if (node)
         return node;
     node = new_element(name);
-    while (behind && (behind->type != XML_ELEMENT_NODE || place_of(behind) <= place_of(node)))
+    while (behind && !is_behind(behind, place_of(node)))
         behind = behind->next;
     return behind ? xmlAddPrevSibling(behind, node) : xmlAddChild(root, node);
 }
