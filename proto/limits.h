@@ -14,6 +14,8 @@
 #define LIMIT_QMP_NESTING 1024
 /* Layers of a disk that a check looks at: headers may name what they like. */
 #define LIMIT_CHAIN_LAYERS 512
+/* Files that ended jobs touched, and entries of a folder, among which it looks for what is left. */
+#define LIMIT_CHECK_FILES 10000
 
 /* A guest's agent is not trusted: the largest honest answer is guest-get-fsinfo's. */
 #define LIMIT_AGENT_LINE (64 * 1024)

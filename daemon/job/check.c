@@ -11,10 +11,14 @@
 #include "domain/snapshot.h"
 #include "job/check-chain.h"
 #include "job/check-graph.h"
+#include "job/check-left.h"
 #include "job/check-use.h"
 #include "job/engine.h"
 #include "job/finding.h"
 #include "job/job.h"
+#include "job/leg.h"
+#include "job/needed.h"
+#include "journal/journal.h"
 #include "proto/limits.h"
 #include "qemu/process.h"
 #include "qemu/view.h"
@@ -35,6 +39,7 @@ struct check {
     check_fn fn;
     void *arg;
     bool looking;       /* for a view */
+    bool asking;        /* the history */
     uint64_t looks_for; /* its number */
     unsigned round;     /* from 1 on */
     uint64_t turns;     /* domain::turns when the round began */
@@ -46,6 +51,7 @@ struct check {
     /* The worker's, in the second half of a round. */
     struct check_chain *chains;
     struct check_kept *kept;
+    struct left left;
     unsigned n_chains, n_kept;
 };
 
@@ -57,6 +63,7 @@ static void check_clear_round(struct check *check)
         check_kept_deinit(&check->kept[i]);
     free(check->chains);
     free(check->kept);
+    left_deinit(&check->left);
     check->chains = NULL;
     check->kept = NULL;
     check->n_chains = check->n_kept = 0;
@@ -81,21 +88,23 @@ static void check_free(void *arg)
     free(check);
 }
 
-static void check_is_gone(struct check *check)
+/* Ends without findings; err NULL: the domain is gone. */
+static void check_refuse(struct check *check, const struct error *err)
 {
-    _cleanup_error_ struct error err = {0};
+    _cleanup_error_ struct error gone = {0};
     check_fn fn = check->fn;
     void *arg = check->arg;
 
-    domains_missing(check->domain, &err);
+    if (!err)
+        domains_missing(check->domain, &gone);
     check_free(check);
-    fn(arg, NULL, &err);
+    fn(arg, NULL, err ? err : &gone);
 }
 
 static void check_answer(struct check *check)
 {
     if (!domains_find(check->engine->domains, check->domain)) {
-        check_is_gone(check);
+        check_refuse(check, NULL);
         return;
     }
     for (unsigned i = 0; i < check->switched.n; i++)
@@ -218,6 +227,65 @@ static void check_gather_snapshots(struct check *check, const struct domain *dom
     }
 }
 
+/* Files of jobs that are active, of whatever domain, are theirs. */
+static void check_gather_needed(struct check *check, const struct domain *domain)
+{
+    const struct job *job;
+
+    needed_add_domain(&check->left.needed, domain);
+    TAILQ_FOREACH (job, &domain->jobs, link) {
+        for (unsigned i = 0; i < job->record.n_images; i++) {
+            _cleanup_free_ char *path =
+                process_reach(&job->record.qemu, job->record.images[i].file);
+
+            needed_add_path(&check->left.needed, path);
+        }
+    }
+}
+
+static void check_gather_folders(struct check *check, const struct domain *domain)
+{
+    _cleanup_free_ char *root = process_root(&domain->record.qemu);
+
+    for (unsigned i = 0; i < domain->record.n_disks; i++) {
+        const struct record_disk *disk = &domain->record.disks[i];
+
+        for (unsigned k = 0; k < disk->n_chain; k++)
+            left_add_folder(&check->left, domain->record.name, disk->target, disk->chain[k].file,
+                            root);
+    }
+}
+
+/* What an outcome called worthless, or whole and in nobody's use; copies are what was wanted. */
+static bool image_may_be_left(const struct record_image *image)
+{
+    if (!image->state || !image->file || image->file[0] != '/')
+        return false;
+    return strcmp(image->state, "invalid") == 0 || strcmp(image->state, "removed") == 0 ||
+           (strcmp(image->state, "valid") == 0 && leg_merges(image));
+}
+
+static void check_gather_files(struct check *check, const struct domain *domain,
+                               const struct record_job *jobs, unsigned n)
+{
+    _cleanup_free_ char *root = process_root(&domain->record.qemu);
+
+    for (unsigned i = 0; i < n; i++) {
+        const struct record_image *image = &jobs[i].images[0];
+        struct left_file *file;
+
+        if (!image_may_be_left(image))
+            continue;
+        file = left_add_file(&check->left);
+        file->file = xstrdup(image->file);
+        file->path = xasprintf("%s%s", root, image->file);
+        file->disk = xstrdup(image->disk);
+        file->state = xstrdup(image->state);
+        file->job = jobs[i].id;
+        file->id = (struct image_id){.dev = image->dev, .ino = image->ino};
+    }
+}
+
 /* Of other domains only the identities matter; the headers of theirs tell no more than those of
  * ours, except where nobody knows their chain. */
 static void check_run(void *arg)
@@ -234,6 +302,7 @@ static void check_run(void *arg)
     check_shared_run(check->chains, check->n_chains, &check->now);
     for (unsigned i = 0; i < check->n_kept; i++)
         check_kept_run(&check->kept[i], &check->now);
+    left_run(&check->left, &check->now);
     findings_deinit(&scrap);
 }
 
@@ -275,19 +344,38 @@ static void check_ran(void *arg)
     check_answer(check);
 }
 
+static void check_asked(void *arg, const struct record_job *jobs, unsigned n,
+                        const struct error *err)
+{
+    struct check *check = arg;
+    const struct domain *domain = domains_find(check->engine->domains, check->domain);
+
+    check->asking = false;
+    if (!domain || err) {
+        check_refuse(check, err);
+        return;
+    }
+    check_gather_files(check, domain, jobs, n);
+    worker_run(check->engine->domains->worker, check_run, check_ran, check_free, check);
+}
+
 static void check_gather(struct check *check, const struct domain *domain)
 {
     const struct domain *each, *next;
 
     check->looking = false;
+    check->asking = true;
     if (domain->connected)
         check_graph_run(domain, &check->now);
     HASH_ITER (hh, check->engine->domains->map, each, next) {
         for (unsigned i = 0; i < each->record.n_disks; i++)
             check_gather_disk(check, each, &each->record.disks[i]);
+        check_gather_needed(check, each);
     }
     check_gather_snapshots(check, domain);
-    worker_run(check->engine->domains->worker, check_run, check_ran, check_free, check);
+    check_gather_folders(check, domain);
+    journal_query_touched(check->engine->domains->journal, check->domain, LIMIT_CHECK_FILES,
+                          check_asked, check);
 }
 
 static void check_round(struct check *check)
@@ -398,7 +486,7 @@ void check_forget(struct engine *engine, const struct domain *domain)
     for (check = TAILQ_FIRST(&engine->checks); check; check = next) {
         next = TAILQ_NEXT(check, link);
         if (check->looking && strcmp(check->domain, domain->record.name) == 0)
-            check_is_gone(check);
+            check_refuse(check, NULL);
     }
 }
 
@@ -407,7 +495,7 @@ void check_drop_all(struct engine *engine)
     struct check *check;
 
     while ((check = TAILQ_FIRST(&engine->checks))) {
-        if (check->looking) {
+        if (check->looking || check->asking) {
             check_free(check);
             continue;
         }

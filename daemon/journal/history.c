@@ -158,6 +158,20 @@ static int query_read_jobs(struct query *query)
     return rc == SQLITE_OK ? row.rc : rc;
 }
 
+static int query_read_touched(struct query *query)
+{
+    struct row row = row_start(&query->history->statements, query->statement);
+
+    statement_bind_text(row.set, row.statement, 1, query->domain);
+    statement_bind_int(row.set, row.statement, 2, query->limit);
+    while (row_next(&row)) {
+        query->jobs = row_append(query->jobs, &query->n, sizeof(*query->jobs));
+        query->jobs[query->n - 1].id = row_int(&row);
+        row_image(&row, &query->jobs[query->n - 1]);
+    }
+    return row.rc;
+}
+
 static int query_read_documents(struct query *query)
 {
     struct row row = row_start(&query->history->statements, query->statement);
@@ -197,6 +211,8 @@ static int query_read(struct query *query)
 {
     if (query->events_fn)
         return query_read_events(query);
+    if (query->statement == STATEMENT_LIST_TOUCHED)
+        return query_read_touched(query);
     return query->documents_fn ? query_read_documents(query) : query_read_jobs(query);
 }
 
@@ -249,6 +265,19 @@ void history_job(struct history *history, int64_t id, journal_jobs_fn fn, void *
     query_start(history, (struct query){
                              .statement = STATEMENT_GET_JOB,
                              .after = id,
+                             .answer = query_answer_jobs,
+                             .jobs_fn = fn,
+                             .arg = arg,
+                         });
+}
+
+void history_touched(struct history *history, const char *domain, unsigned limit,
+                     journal_jobs_fn fn, void *arg)
+{
+    query_start(history, (struct query){
+                             .statement = STATEMENT_LIST_TOUCHED,
+                             .domain = xstrdup(domain),
+                             .limit = limit,
                              .answer = query_answer_jobs,
                              .jobs_fn = fn,
                              .arg = arg,

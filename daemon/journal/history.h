@@ -23,6 +23,8 @@ struct history *history_free(struct history *history);
 void history_jobs(struct history *history, const char *domain, int64_t after, unsigned limit,
                   journal_jobs_fn fn, void *arg);
 void history_job(struct history *history, int64_t id, journal_jobs_fn fn, void *arg);
+void history_touched(struct history *history, const char *domain, unsigned limit,
+                     journal_jobs_fn fn, void *arg);
 void history_documents(struct history *history, const char *domain, const char *snapshot,
                        journal_documents_fn fn, void *arg);
 void history_events(struct history *history, int64_t since, int64_t last, unsigned limit,

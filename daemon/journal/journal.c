@@ -178,6 +178,12 @@ void journal_query_job(struct journal *journal, int64_t id, journal_jobs_fn fn, 
     history_job(journal->history, id, fn, arg);
 }
 
+void journal_query_touched(struct journal *journal, const char *domain, unsigned limit,
+                           journal_jobs_fn fn, void *arg)
+{
+    history_touched(journal->history, domain, limit, fn, arg);
+}
+
 void journal_query_documents(struct journal *journal, const char *domain, const char *snapshot,
                              journal_documents_fn fn, void *arg)
 {

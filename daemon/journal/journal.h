@@ -132,6 +132,11 @@ void journal_query_jobs(struct journal *journal, const char *domain, int64_t aft
 /* One job by id, ended or not: n is 0 or 1. */
 void journal_query_job(struct journal *journal, int64_t id, journal_jobs_fn fn, void *arg);
 
+/* The files that ended jobs of a domain touched, the latest first, at most limit: for each the
+ * newest such job, of which only the id and that one image are filled. */
+void journal_query_touched(struct journal *journal, const char *domain, unsigned limit,
+                           journal_jobs_fn fn, void *arg);
+
 /* Events with seq > since and up to last, at most limit, in order. */
 typedef void (*journal_events_fn)(void *arg, const struct journal_event *events, unsigned n,
                                   const struct error *err);

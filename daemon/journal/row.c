@@ -107,25 +107,29 @@ int row_domain(struct row *row, struct record_domain *domain)
     return row_disks(row->set, domain);
 }
 
+void row_image(struct row *row, struct record_job *job)
+{
+    struct record_image *image = record_job_add_image(job, NULL, NULL, NULL);
+
+    image->disk = row_text(row);
+    image->role = row_text(row);
+    image->file = row_text(row);
+    image->format = row_text(row);
+    image->node = row_text(row);
+    image->virtual_size = row_int(row);
+    image->dev = (dev_t)row_int(row);
+    image->ino = (ino_t)row_int(row);
+    image->made = row_int(row);
+    image->state = row_text(row);
+}
+
 static int row_images(struct statement_set *set, struct record_job *job)
 {
     struct row row = row_start(set, STATEMENT_LIST_IMAGES);
 
     statement_bind_int(set, row.statement, 1, job->id);
-    while (row_next(&row)) {
-        struct record_image *image = record_job_add_image(job, NULL, NULL, NULL);
-
-        image->disk = row_text(&row);
-        image->role = row_text(&row);
-        image->file = row_text(&row);
-        image->format = row_text(&row);
-        image->node = row_text(&row);
-        image->virtual_size = row_int(&row);
-        image->dev = (dev_t)row_int(&row);
-        image->ino = (ino_t)row_int(&row);
-        image->made = row_int(&row);
-        image->state = row_text(&row);
-    }
+    while (row_next(&row))
+        row_image(&row, job);
     return row.rc;
 }
 

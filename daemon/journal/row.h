@@ -34,6 +34,9 @@ int row_snapshot(struct row *row, struct record_snapshot *snapshot);
 int row_debt(struct row *row, struct record_debt *debt);
 int row_request(struct row *row, struct record_request *request);
 
+/* An image of a job, whose columns come next. */
+void row_image(struct row *row, struct record_job *job);
+
 /* Appends a zeroed element to an array that only this function grows. */
 void *row_append(void *array, unsigned *n, size_t size);
 

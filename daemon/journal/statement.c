@@ -107,6 +107,10 @@ static const char *const texts[STATEMENT_END] = {
     [STATEMENT_LIST_ENDED_JOBS_OF] =
         "SELECT id, domain, " JOB_FIELDS " FROM job"
         " WHERE ended <> 0 AND id > ?1 AND domain = ?3 ORDER BY id LIMIT ?2",
+    /* Of the rows of one file SQLite takes the columns of the one that has the maximum. */
+    [STATEMENT_LIST_TOUCHED] = "SELECT max(job), " IMAGE_FIELDS " FROM image"
+                               " WHERE job IN (SELECT id FROM job WHERE ended <> 0 AND domain = ?1)"
+                               " GROUP BY file ORDER BY max(job) DESC LIMIT ?2",
     [STATEMENT_LIST_EVENTS] = "SELECT seq, " EVENT_FIELDS
                               " FROM event WHERE seq > ?1 AND seq <= ?2 ORDER BY seq LIMIT ?3",
 };

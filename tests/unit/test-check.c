@@ -1,347 +1,17 @@
-/* Headers of a chain against what is known of it, images that several disks use, what is left over
- * in QEMU's graph, and checks as they are asked for. */
+/* Images that several disks use, what is left over in QEMU's graph and in folders, and checks as
+ * they are asked for. */
 #include "job/check.h"
 
-#include <fcntl.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/memory.h"
 #include "domain/snapshot.h"
-#include "job/check-chain.h"
 #include "job/check-graph.h"
-#include "job/finding.h"
-#include "proto/limits.h"
+#include "journal/journal.h"
 #include "proto/snapvm-errors.h"
-#include "qemu/qcow2.h"
+#include "tests/unit/chain-scene.h"
 #include "tests/unit/domain-fixture.h"
-#include "tests/unit/scratch.h"
-
-#define N(rows) ((int)(sizeof(rows) / sizeof((rows)[0])))
-#define SIZE (1 << 20)
-
-/* --- words --- */
-
-static const struct word_row {
-    const char *text, *word;
-} word_rows[] = {
-    {"/srv/images/web.qcow2", "/srv/images/web.qcow2"},
-    {"", "''"},
-    {"two words", "'two words'"},
-    {"it's", "'it'\\''s'"},
-    {"$(reboot)", "'$(reboot)'"},
-    {"-b;x", "'-b;x'"},
-    {"a\nb", "$'a\\012b'"},
-    {"\033]0;\\'", "$'\\033]0;\\\\\\''"},
-};
-
-START_TEST(words_are_safe_for_a_shell)
-{
-    _cleanup_free_ char *word = finding_word(word_rows[_i].text);
-
-    ck_assert_str_eq(word, word_rows[_i].word);
-}
-END_TEST
-
-/* --- chains: top, middle and base in a folder of their own --- */
-
-static struct {
-    char *folder, *top, *middle, *base;
-    struct check_chain chain;
-    struct findings findings;
-} its;
-
-static char *in_folder(const char *name)
-{
-    return xasprintf("%s/%s", its.folder, name);
-}
-
-/* An image whose header says just that; format NULL leaves it out. */
-static void put_image(const char *path, int64_t size, const char *backing, const char *format)
-{
-    _cleanup_free_ unsigned char *head = NULL;
-    struct qcow2_layout layout;
-    int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-
-    ck_assert_int_eq(qcow2_format((uint64_t)size, backing ? backing : "none",
-                                  format ? format : "none", &head, &layout, NULL),
-                     0);
-    if (!backing)
-        memset(head + 8, 0, 12); /* offset and length of the name */
-    if (!format)
-        memset(head + 112, 0x11, 4); /* the type of the first extension */
-    ck_assert_int_eq(pwrite(fd, head, layout.head_size, 0), (ssize_t)layout.head_size);
-    ck_assert_int_eq(ftruncate(fd, (off_t)layout.file_size), 0);
-    close(fd);
-}
-
-static void put_raw(const char *path, int64_t size)
-{
-    int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-
-    ck_assert_int_eq(ftruncate(fd, size), 0);
-    close(fd);
-}
-
-static void chain_setup(void)
-{
-    memset(&its, 0, sizeof(its));
-    its.folder = scratch_new();
-    its.top = in_folder("top");
-    its.middle = in_folder("middle");
-    its.base = in_folder("base");
-    put_raw(its.base, SIZE);
-    put_image(its.middle, SIZE, its.base, "raw");
-    put_image(its.top, SIZE, its.middle, "qcow2");
-    its.chain = (struct check_chain){
-        .domain = xstrdup("web"),
-        .target = xstrdup("vda"),
-        .root = xstrdup(""),
-        .known = true,
-        .own = true,
-    };
-}
-
-static void chain_teardown(void)
-{
-    check_chain_deinit(&its.chain);
-    findings_deinit(&its.findings);
-    free(its.top);
-    free(its.middle);
-    free(its.base);
-    scratch_free(its.folder);
-}
-
-static void add_all(void)
-{
-    check_chain_add(&its.chain, its.top, "qcow2");
-    check_chain_add(&its.chain, its.middle, "qcow2");
-    check_chain_add(&its.chain, its.base, "raw");
-}
-
-/* The kinds found, in their order, with the level's first letter before each. */
-static char *kinds(const struct findings *findings)
-{
-    char *text = xstrdup("");
-
-    for (unsigned i = 0; i < findings->n; i++) {
-        char *longer = xasprintf("%s%s%c:%s", text, i ? " " : "",
-                                 finding_level_name(findings->list[i].level)[0],
-                                 findings->list[i].kind);
-
-        ck_assert_ptr_nonnull(findings->list[i].what);
-        ck_assert_ptr_nonnull(findings->list[i].repair);
-        free(text);
-        text = longer;
-    }
-    return text;
-}
-
-static void expect(const char *expected)
-{
-    _cleanup_free_ char *text = NULL;
-
-    check_chain_run(&its.chain, &its.findings);
-    text = kinds(&its.findings);
-    ck_assert_str_eq(text, expected);
-}
-
-START_TEST(a_right_chain_is_silent)
-{
-    add_all();
-    expect("");
-    for (int i = 0; i < 3; i++)
-        ck_assert(its.chain.layers[i].there && its.chain.layers[i].read);
-}
-END_TEST
-
-/* What is written over the top: a name ("%" stands for the folder), a format, a size. */
-static const struct header_row {
-    const char *backing, *format;
-    int64_t size;
-    const char *found, *busy; /* the same while a job is on the disk */
-} header_rows[] = {
-    {"%/middle", "qcow2", SIZE, "", ""},
-    {"middle", "qcow2", SIZE, "", ""},
-    {"file:%/middle", "qcow2", SIZE, "", ""},
-    {"./../%name/middle", "qcow2", SIZE, "", ""},
-    {"%/link", "qcow2", SIZE, "", ""},
-    {"%/middle", NULL, SIZE, "w:backing-format-missing", ""},
-    {"%/middle", "raw", SIZE, "e:backing-format-wrong", ""},
-    {"%/middle", "qcow2", SIZE / 2, "e:overlay-smaller", "e:overlay-smaller"},
-    {"%/middle", "qcow2", SIZE * 2, "", ""},
-    {NULL, NULL, SIZE, "e:backing-none", ""},
-    {"%/base", "raw", SIZE, "e:backing-other", ""},
-    {"%/stranger", "raw", SIZE, "e:backing-other", "e:backing-other"},
-    {"%/nowhere", "raw", SIZE, "e:backing-missing", "e:backing-missing"},
-    {"sub/middle", "qcow2", SIZE, "e:backing-relative", "e:backing-relative"},
-    {"%/top", "qcow2", SIZE, "e:backing-loop", "e:backing-loop"},
-    {"json:{\"driver\":\"qcow2\"}", "qcow2", SIZE, "w:backing-other", "w:backing-other"},
-    {"nbd:localhost:10809", "raw", SIZE, "w:backing-other", "w:backing-other"},
-    {"/dev/null", "raw", SIZE, "e:backing-other", "e:backing-other"},
-};
-
-static char *spelled(const char *backing)
-{
-    const char *mark = backing ? strchr(backing, '%') : NULL;
-    const char *name = strrchr(its.folder, '/') + 1;
-
-    if (!mark)
-        return xstrdup(backing);
-    if (strncmp(mark, "%name", 5) == 0)
-        return xasprintf("%.*s%s%s", (int)(mark - backing), backing, name, mark + 5);
-    return xasprintf("%.*s%s%s", (int)(mark - backing), backing, its.folder, mark + 1);
-}
-
-START_TEST(headers)
-{
-    const struct header_row *row = &header_rows[_i / 2];
-    _cleanup_free_ char *backing = spelled(row->backing), *link = in_folder("link");
-    _cleanup_free_ char *stranger = in_folder("stranger");
-
-    ck_assert_int_eq(symlink(its.middle, link), 0);
-    put_raw(stranger, SIZE);
-    put_image(its.top, row->size, backing, row->format);
-    its.chain.busy = _i % 2;
-    add_all();
-    expect(_i % 2 ? row->busy : row->found);
-    if (its.findings.n) {
-        ck_assert_str_eq(its.findings.list[0].file, its.top);
-        ck_assert_str_eq(its.findings.list[0].disk, "vda");
-    }
-}
-END_TEST
-
-START_TEST(repairs_wait_for_a_running_guest)
-{
-    _cleanup_free_ char *command =
-        xasprintf("qemu-img rebase -f qcow2 -u -F qcow2 -b %s %s", its.middle, its.top);
-    _cleanup_free_ char *later = xasprintf("once the guest is shut off: %s", command);
-
-    put_image(its.top, SIZE, NULL, NULL);
-    its.chain.running = _i;
-    add_all();
-    expect("e:backing-none");
-    ck_assert_str_eq(its.findings.list[0].repair, _i ? later : command);
-}
-END_TEST
-
-START_TEST(the_bottom_names_more)
-{
-    put_image(its.base, SIZE, its.top, "qcow2");
-    put_image(its.middle, SIZE, its.base, "qcow2");
-    check_chain_add(&its.chain, its.top, "qcow2");
-    check_chain_add(&its.chain, its.middle, "qcow2");
-    check_chain_add(&its.chain, its.base, "qcow2");
-    expect("e:backing-loop");
-    ck_assert_str_eq(its.findings.list[0].file, its.base);
-}
-END_TEST
-
-START_TEST(files_that_are_not_images)
-{
-    _cleanup_free_ char *fifo = in_folder("fifo");
-
-    ck_assert_int_eq(mkfifo(fifo, 0600), 0);
-    check_chain_add(&its.chain, fifo, "qcow2");
-    check_chain_add(&its.chain, "/nowhere/at-all", "qcow2");
-    check_chain_add(&its.chain, its.base, "qcow2");
-    check_chain_add(&its.chain, "/dev/null", "raw");
-    check_chain_add(&its.chain, "json:{}", "qcow2");
-    check_chain_add(&its.chain, its.base, NULL);
-    check_chain_add(&its.chain, its.base, "vmdk");
-    expect("e:image-unreadable e:image-missing e:image-unreadable e:image-unreadable "
-           "i:format-unknown");
-}
-END_TEST
-
-START_TEST(corrupt_images)
-{
-    int fd = open(its.top, O_RDWR | O_CLOEXEC);
-
-    ck_assert_int_eq(pwrite(fd, "\2", 1, 79), 1); /* the second incompatible feature */
-    close(fd);
-    add_all();
-    expect("e:image-corrupt");
-}
-END_TEST
-
-/* --- chains that nobody knows --- */
-
-START_TEST(headers_are_followed)
-{
-    its.chain.known = false;
-    check_chain_add(&its.chain, its.top, "qcow2");
-    expect("");
-    ck_assert_uint_eq(its.chain.n_layers, 3);
-    ck_assert_str_eq(its.chain.layers[2].file, its.base);
-    ck_assert_str_eq(its.chain.layers[2].format, "raw");
-}
-END_TEST
-
-static const struct follow_row {
-    const char *backing, *format, *found;
-    unsigned layers;
-} follow_rows[] = {
-    {"%/base", NULL, "e:backing-format-missing", 2},
-    {"%/nowhere", "raw", "e:backing-missing", 2},
-    {"%/top", "qcow2", "e:backing-loop", 2},
-    {"%/middle", "qcow2", "e:backing-loop", 2},
-    {"nbd:localhost:10809", "raw", "w:backing-other", 2},
-    {"/dev/zero", "raw", "e:image-unreadable", 3},
-    {NULL, NULL, "", 2},
-};
-
-START_TEST(headers_are_followed_with_care)
-{
-    const struct follow_row *row = &follow_rows[_i];
-    _cleanup_free_ char *backing = spelled(row->backing);
-
-    put_image(its.middle, SIZE, backing, row->format);
-    its.chain.known = false;
-    check_chain_add(&its.chain, its.top, "qcow2");
-    expect(row->found);
-    ck_assert_uint_eq(its.chain.n_layers, row->layers);
-}
-END_TEST
-
-START_TEST(chains_have_a_bound)
-{
-    char *below = xstrdup(its.base);
-
-    for (int i = 0; i <= LIMIT_CHAIN_LAYERS; i++) {
-        _cleanup_free_ char *name = xasprintf("layer-%d", i);
-        char *path = in_folder(name);
-
-        put_image(path, SIZE, below, i ? "qcow2" : "raw");
-        free(below);
-        below = path;
-    }
-    its.chain.known = false;
-    check_chain_add(&its.chain, below, "qcow2");
-    expect("w:chain-too-long");
-    free(below);
-}
-END_TEST
-
-static TCase *chain_case(void)
-{
-    TCase *tcase = tcase_create("chain");
-
-    tcase_add_checked_fixture(tcase, chain_setup, chain_teardown);
-    tcase_add_loop_test(tcase, words_are_safe_for_a_shell, 0, N(word_rows));
-    tcase_add_test(tcase, a_right_chain_is_silent);
-    tcase_add_loop_test(tcase, headers, 0, 2 * N(header_rows));
-    tcase_add_loop_test(tcase, repairs_wait_for_a_running_guest, 0, 2);
-    tcase_add_test(tcase, the_bottom_names_more);
-    tcase_add_test(tcase, files_that_are_not_images);
-    tcase_add_test(tcase, corrupt_images);
-    tcase_add_test(tcase, headers_are_followed);
-    tcase_add_loop_test(tcase, headers_are_followed_with_care, 0, N(follow_rows));
-    tcase_add_test(tcase, chains_have_a_bound);
-    return tcase;
-}
 
 /* --- the graph --- */
 
@@ -351,7 +21,7 @@ static void graph(struct domain *domain, const char *expected)
     _cleanup_free_ char *text = NULL;
 
     check_graph_run(domain, &findings);
-    text = kinds(&findings);
+    text = finding_kinds(&findings);
     ck_assert_str_eq(text, expected);
     findings_deinit(&findings);
 }
@@ -472,7 +142,7 @@ static void answered(void *arg, const struct findings *findings, const struct er
 
     answer->n++;
     answer->error = err ? err->code : 0;
-    answer->kinds = err ? xstrdup("") : kinds(findings);
+    answer->kinds = err ? xstrdup("") : finding_kinds(findings);
 }
 
 static void expect_check(struct stage *stage, struct domain *domain, const char *expected)
@@ -549,6 +219,80 @@ START_TEST(snapshots_without_files)
 }
 END_TEST
 
+/* What an ended job said of a file, and whether the check calls it left over. */
+static const struct left_row {
+    const char *role, *state, *file;
+    bool known; /* with its identity: of another file than the one that is there */
+    const char *found;
+} left_rows[] = {
+    {"top", "invalid", "stray", false, "i:leftover-file"},
+    {"top", "valid", "stray", false, "i:leftover-file"},
+    {"target", "valid", "stray", false, ""},
+    {"overlay", "removed", "stray", false, ""}, /* somebody's new file, for all that is known */
+    {"top", "invalid", "stray", true, ""},
+    {"top", "invalid", "middle", false, ""}, /* the chain reads through it */
+    {"top", "invalid", "nowhere", false, ""},
+    {"base", "backing", "stray", false, ""},
+};
+
+static void put_ended_job(struct stage *stage, const struct left_row *row)
+{
+    struct journal_txn *txn = journal_begin(stage->f.journal);
+    struct record_job job = {.id = 7,
+                             .domain = xstrdup("web"),
+                             .kind = xstrdup("commit"),
+                             .state = xstrdup("ended"),
+                             .step = xstrdup("settle"),
+                             .ended = 1};
+    _cleanup_free_ char *path = in_folder(row->file);
+    struct record_image *image = record_job_add_image(&job, "vda", row->role, path);
+
+    image->state = xstrdup(row->state);
+    image->ino = row->known;
+    journal_put_job(txn, &job);
+    journal_commit(txn, "test", NULL, NULL);
+    record_job_deinit(&job);
+    stage_settle(stage);
+}
+
+START_TEST(files_of_ended_jobs)
+{
+    struct stage stage;
+    struct domain *web;
+    _cleanup_free_ char *stray = in_folder("stray");
+
+    stage_init(&stage);
+    stage_add_engine(&stage);
+    web = domain_on(&stage, "web", its.top, "qcow2");
+    put_raw(stray, SIZE);
+    put_ended_job(&stage, &left_rows[_i]);
+    expect_check(&stage, web, left_rows[_i].found);
+    stage_deinit(&stage);
+}
+END_TEST
+
+START_TEST(names_of_ours)
+{
+    struct stage stage;
+    struct domain *web;
+    struct job *job;
+    _cleanup_free_ char *like = in_folder("web-vda.old.qcow2"), *not = in_folder("web-vdb.a.qcow2");
+
+    stage_init(&stage);
+    stage_add_engine(&stage);
+    web = domain_on(&stage, "web", its.top, "qcow2");
+    put_raw(not, SIZE);
+    expect_check(&stage, web, "");
+    put_raw(like, SIZE);
+    expect_check(&stage, web, "i:leftover-file");
+    job = stage_job(&stage, web, "snapshot", 17);
+    stage_image(job, "vdb", "overlay", like, "snapvm-17-vdb");
+    expect_check(&stage, web, ""); /* it is being made */
+    stage_drop_job(job);
+    stage_deinit(&stage);
+}
+END_TEST
+
 START_TEST(a_domain_that_goes_away)
 {
     struct stage stage;
@@ -586,13 +330,15 @@ static TCase *whole_case(void)
     tcase_add_checked_fixture(tcase, chain_setup, chain_teardown);
     tcase_add_test(tcase, shared_images);
     tcase_add_test(tcase, snapshots_without_files);
+    tcase_add_loop_test(tcase, files_of_ended_jobs, 0, N(left_rows));
+    tcase_add_test(tcase, names_of_ours);
     tcase_add_test(tcase, a_domain_that_goes_away);
     return tcase;
 }
 
 int main(void)
 {
-    static TCase *(*const cases[])(void) = {chain_case, graph_case, whole_case};
+    static TCase *(*const cases[])(void) = {graph_case, whole_case};
 
     return stage_main("check", cases, N(cases));
 }
