@@ -137,10 +137,11 @@ static void files_run_create(void *arg)
 
     for (unsigned i = 0; i < task->n_files && !task->err.code; i++) {
         struct file *file = &task->files[i];
-        struct image_overlay overlay = {
+        struct image_new overlay = {
             .path = file->path,
             .name = file->name,
-            .below = file->below,
+            .like = file->below,
+            .format = "qcow2",
             .backing = file->backing,
             .backing_format = file->backing_format,
             .size = file->size,
@@ -149,7 +150,7 @@ static void files_run_create(void *arg)
 
         if (!file->made)
             file_check_reused(file, &task->err);
-        else if (image_create_overlay(&overlay, &file->id, &task->err) == 0)
+        else if (image_create(&overlay, &file->id, &task->err) == 0)
             file->known = true;
     }
     /* What was not made is not ours, whatever lies there. */

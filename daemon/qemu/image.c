@@ -81,16 +81,16 @@ static int image_open_folder(const char *path, const char **ret_name, int *ret_f
     return 0;
 }
 
-/* Gives a new file the owner and the read and write bits of the layer below. Its owner can always
- * read and write it: the layer below may have been made read-only as a base. */
-static int image_give(int fd, const struct stat *below, struct stat *ret_own)
+/* Gives a new file the owner and the read and write bits of another image. Its owner can always
+ * read and write it: a layer may have been made read-only as a base. */
+static int image_give(int fd, const struct stat *like, struct stat *ret_own)
 {
-    mode_t mode = (below->st_mode & 0666) | 0600;
+    mode_t mode = (like->st_mode & 0666) | 0600;
 
     if (fstat(fd, ret_own) < 0)
         return -1;
-    if ((ret_own->st_uid != below->st_uid || ret_own->st_gid != below->st_gid) &&
-        fchown(fd, below->st_uid, below->st_gid) < 0)
+    if ((ret_own->st_uid != like->st_uid || ret_own->st_gid != like->st_gid) &&
+        fchown(fd, like->st_uid, like->st_gid) < 0)
         return -1;
     return (ret_own->st_mode & 07777) == mode ? 0 : fchmod(fd, mode);
 }
@@ -113,50 +113,59 @@ static int image_write(int fd, const unsigned char *data, size_t size)
     return 0;
 }
 
+/* What an empty image has in front of its zeroes: of a raw one, nothing. */
+static int image_head(const struct image_new *image, unsigned char **ret_head,
+                      struct qcow2_layout *ret_layout, struct error *err)
+{
+    if (strcmp(image->format, "raw") != 0)
+        return qcow2_format((uint64_t)image->size, image->backing, image->backing_format, ret_head,
+                            ret_layout, err);
+    *ret_layout = (struct qcow2_layout){.file_size = (uint64_t)image->size};
+    return 0;
+}
+
 /* Fills and syncs the new file; what is done by then is undone by the caller. */
-static int image_fill(int fd, int folder, const struct image_overlay *overlay,
-                      const struct stat *below, struct image_id *ret_id, struct error *err)
+static int image_fill(int fd, int folder, const struct image_new *image, const struct stat *like,
+                      struct image_id *ret_id, struct error *err)
 {
     _cleanup_free_ unsigned char *head = NULL;
     struct qcow2_layout layout;
     struct stat own;
 
-    if (qcow2_format((uint64_t)overlay->size, overlay->backing, overlay->backing_format, &head,
-                     &layout, err) < 0)
-        return error_text(err, "file", overlay->name);
-    if (image_give(fd, below, &own) < 0)
-        return image_errno(err, errno, overlay->name, "set owner and mode of");
+    if (image_head(image, &head, &layout, err) < 0)
+        return error_text(err, "file", image->name);
+    if (image_give(fd, like, &own) < 0)
+        return image_errno(err, errno, image->name, "set owner and mode of");
     if (image_write(fd, head, layout.head_size) < 0 || ftruncate(fd, (off_t)layout.file_size) < 0)
-        return image_errno(err, errno, overlay->name, "write");
-    if (!overlay->unsynced && (fsync(fd) < 0 || fsync(folder) < 0))
-        return image_errno(err, errno, overlay->name, "sync");
+        return image_errno(err, errno, image->name, "write");
+    if (!image->unsynced && (fsync(fd) < 0 || fsync(folder) < 0))
+        return image_errno(err, errno, image->name, "sync");
     *ret_id = image_id_of(&own);
     return 0;
 }
 
-int image_create_overlay(const struct image_overlay *overlay, struct image_id *ret_id,
-                         struct error *err)
+int image_create(const struct image_new *image, struct image_id *ret_id, struct error *err)
 {
     _cleanup_close_ int folder = -1, fd = -1;
     const char *name;
-    struct stat below;
+    struct stat like;
 
-    if (overlay->size < 0)
-        return image_error(err, overlay->name, "the size of the disk is out of range");
-    if (stat(overlay->below, &below) < 0)
-        return image_errno(err, errno, overlay->backing, "find");
-    if (image_open_folder(overlay->path, &name, &folder, err) < 0)
+    if (image->size < 0)
+        return image_error(err, image->name, "the size of the disk is out of range");
+    if (stat(image->like, &like) < 0)
+        return image_errno(err, errno, image->backing ? image->backing : image->like, "find");
+    if (image_open_folder(image->path, &name, &folder, err) < 0)
         return -1;
     fd = openat(folder, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0 && errno == EEXIST) {
         error_set(err, SNAPVM_ERROR_ALREADY_EXISTS,
-                  "'%s' exists already: choose another name for the new image", overlay->name);
+                  "'%s' exists already: choose another name for the new image", image->name);
         error_text(err, "object", "image");
-        return error_text(err, "name", overlay->name);
+        return error_text(err, "name", image->name);
     }
     if (fd < 0)
-        return image_errno(err, errno, overlay->name, "make");
-    if (image_fill(fd, folder, overlay, &below, ret_id, err) < 0) {
+        return image_errno(err, errno, image->name, "make");
+    if (image_fill(fd, folder, image, &like, ret_id, err) < 0) {
         unlinkat(folder, name, 0);
         return -1;
     }

@@ -21,22 +21,21 @@ struct image_id {
 int image_identify(const char *path, struct image_id *ret_id, struct error *err);
 bool image_same(const struct image_id *a, const struct image_id *b);
 
-struct image_overlay {
+struct image_new {
     const char *path;           /* for this daemon (through /proc/PID/root where needed) */
     const char *name;           /* for messages: as the guest's QEMU sees it */
-    const char *below;          /* the layer below, for this daemon: owner and mode come from it */
-    const char *backing;        /* absolute name written into the header */
+    const char *like;           /* an image, for this daemon: owner and mode come from it */
+    const char *format;         /* "qcow2" or "raw" */
+    const char *backing;        /* absolute name written into the header; NULL: none */
     const char *backing_format; /* written into the header */
     int64_t size;               /* virtual size in bytes */
     bool unsynced;              /* image_sync() is called later: the caller has work meanwhile */
 };
 
-/* Makes an empty qcow2 overlay: O_EXCL, never follows a link, owner and read and write bits of the
- * layer below (its owner can always read and write it), header, fsync of the file and of its
- * folder. On an error nothing is left behind. Errors: AlreadyExists (object image), NoSpace,
- * ImageError. */
-int image_create_overlay(const struct image_overlay *overlay, struct image_id *ret_id,
-                         struct error *err);
+/* Makes an empty image: O_EXCL, never follows a link, owner and read and write bits of another one
+ * (its owner can always read and write it), header, fsync of the file and of its folder. On an
+ * error nothing is left behind. Errors: AlreadyExists (object image), NoSpace, ImageError. */
+int image_create(const struct image_new *image, struct image_id *ret_id, struct error *err);
 
 /* Syncs a new file and its folder. Error: ImageError. */
 int image_sync(const char *path, struct error *err);

@@ -115,7 +115,7 @@ static size_t align8(size_t size)
 static int qcow2_check_request(uint64_t size, const char *backing, const char *format,
                                struct error *err)
 {
-    size_t name = strlen(backing), type = strlen(format);
+    size_t name = backing ? strlen(backing) : 1, type = backing ? strlen(format) : 1;
 
     if (name == 0 || name > QCOW2_NAME_MAX) {
         error_set(err, SNAPVM_ERROR_INVALID_PARAMS,
@@ -129,7 +129,7 @@ static int qcow2_check_request(uint64_t size, const char *backing, const char *f
         return error_text(err, "param", "format");
     }
     if (size > QCOW2_SIZE_MAX) {
-        error_set(err, SNAPVM_ERROR_IMAGE, "a disk over 2 PiB does not fit into a qcow2 overlay");
+        error_set(err, SNAPVM_ERROR_IMAGE, "a disk over 2 PiB does not fit into a qcow2 image");
         return error_text(err, "reason", "larger than 2 PiB");
     }
     return 0;
@@ -151,6 +151,8 @@ static void qcow2_put_header(unsigned char *head, uint64_t size, uint64_t l1_ent
     put32(head + AT_REFCOUNT_CLUSTERS, 1);
     put32(head + AT_REFCOUNT_ORDER, 4);
     put32(head + AT_HEADER_LENGTH, QCOW2_SIZE_OURS);
+    if (!backing)
+        return; /* QCOW2_EXT_END: zeroes */
 
     put32(head + at, QCOW2_EXT_BACKING_FORMAT);
     put32(head + at + 4, (uint32_t)strlen(format));
@@ -199,7 +201,7 @@ static int qcow2_bad(struct error *err, const char *reason)
 /* The L1 table: of a size that QEMU would open, in the file's range, and enough for the disk. */
 static int qcow2_check_l1(const struct qcow2_header *header, struct error *err)
 {
-    unsigned entry_bits = header->incompatible & QCOW2_INCOMPAT_EXTENDED_L2 ? 4 : 3;
+    unsigned entry_bits = header->extended_l2 ? 4 : 3;
     unsigned span_bits = 2 * header->cluster_bits - entry_bits;
     uint64_t bytes = (uint64_t)header->l1_size * 8;
     uint64_t cluster = UINT64_C(1) << header->cluster_bits;
@@ -255,6 +257,7 @@ static int qcow2_parse_fixed(const unsigned char *data, size_t size, struct qcow
     header->dirty = header->incompatible & QCOW2_INCOMPAT_DIRTY;
     header->corrupt = header->incompatible & QCOW2_INCOMPAT_CORRUPT;
     header->data_file = header->incompatible & QCOW2_INCOMPAT_DATA_FILE;
+    header->extended_l2 = header->incompatible & QCOW2_INCOMPAT_EXTENDED_L2;
     header->encrypted = get32(data + AT_CRYPT) != 0;
     *ret_length = length;
     return qcow2_check_l1(header, err);

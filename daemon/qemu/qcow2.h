@@ -1,4 +1,4 @@
-/* The qcow2 header as bytes: written for new overlays, read for checks. Version 3, 64 KiB clusters,
+/* The qcow2 header as bytes: written for new images, read for checks. Version 3, 64 KiB clusters,
  * 16-bit refcounts: what qemu-img makes by default. Pure: no files here. */
 #ifndef SNAPVM_QEMU_QCOW2_H
 #define SNAPVM_QEMU_QCOW2_H
@@ -16,9 +16,10 @@ struct qcow2_layout {
     uint64_t file_size; /* bytes of the whole file; the L1 table behind the head is zeroes */
 };
 
-/* The head of an empty overlay, allocated; the file is `file_size` long and zero behind it. The
+/* The head of an empty image, allocated; the file is `file_size` long and zero behind it. The
  * disk's size is rounded up to 512 bytes as QEMU does it, 0 is allowed. Backing names are 1 to 1023
- * bytes, formats 1 to 15. Errors: InvalidParams, ImageError (size over 2 PiB). */
+ * bytes, formats 1 to 15; without a backing file both are NULL. Errors: InvalidParams, ImageError
+ * (size over 2 PiB). */
 int qcow2_format(uint64_t virtual_size, const char *backing, const char *backing_format,
                  unsigned char **ret_head, struct qcow2_layout *ret_layout, struct error *err);
 
@@ -29,6 +30,7 @@ struct qcow2_header {
     uint64_t snapshots_offset;      /* of their table */
     char *backing, *backing_format; /* NULL: none */
     bool dirty, corrupt, data_file, encrypted;
+    bool extended_l2; /* entries of 16 bytes, with a bitmap of subclusters */
 };
 
 /* Reads a header from the first bytes of a file (64 KiB are enough for every valid one). Every

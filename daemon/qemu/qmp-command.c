@@ -261,10 +261,10 @@ void qmp_blockdev_add(struct qmp *qmp, const struct qmp_open *open, qmp_done_fn 
     add_cache(arguments, open);
     json_object_object_add(arguments, "file", file);
     /* QEMU takes "unmap" only together with this, so the disk that it comes from has it too. */
-    if (open->detect_zeroes && strcmp(open->detect_zeroes, "unmap") == 0)
+    if (open->discard || (open->detect_zeroes && strcmp(open->detect_zeroes, "unmap") == 0))
         json_add_string(arguments, "discard", "unmap");
     if (has_backing(open->format))
-        json_add_string(arguments, "backing", NULL);
+        json_add_string(arguments, "backing", open->backing);
     qmp_do(qmp, "blockdev-add", arguments, fn, arg);
 }
 
@@ -296,7 +296,6 @@ static void add_job_options(json_object *arguments, int64_t speed)
 {
     if (speed)
         json_add_int(arguments, "speed", speed);
-    json_add_string(arguments, "on-error", "stop");
     json_add_bool(arguments, "auto-finalize", false);
     json_add_bool(arguments, "auto-dismiss", false);
 }
@@ -312,6 +311,7 @@ void qmp_block_commit(struct qmp *qmp, const struct qmp_commit *commit, qmp_done
         json_add_string(arguments, "filter-node-name", commit->filter);
     if (commit->backing_file)
         json_add_string(arguments, "backing-file", commit->backing_file);
+    json_add_string(arguments, "on-error", "stop");
     add_job_options(arguments, commit->speed);
     qmp_do(qmp, "block-commit", arguments, fn, arg);
 }
@@ -325,9 +325,31 @@ void qmp_block_stream(struct qmp *qmp, const struct qmp_stream *stream, qmp_done
         json_add_string(arguments, "base-node", stream->base);
     if (stream->base && stream->backing_file)
         json_add_string(arguments, "backing-file", stream->backing_file);
+    json_add_string(arguments, "on-error", "stop");
     add_job_options(arguments, stream->speed);
     json_add_bool(arguments, "auto-dismiss", true);
     qmp_do(qmp, "block-stream", arguments, fn, arg);
+}
+
+void qmp_blockdev_mirror(struct qmp *qmp, const struct qmp_mirror *mirror, qmp_done_fn fn,
+                         void *arg)
+{
+    json_object *arguments = with_text("job-id", mirror->job);
+
+    json_add_string(arguments, "device", mirror->device);
+    json_add_string(arguments, "target", mirror->target);
+    json_add_string(arguments, "filter-node-name", mirror->filter);
+    json_add_string(arguments, "sync", mirror->top_only ? "top" : "full");
+    if (mirror->write_blocking)
+        json_add_string(arguments, "copy-mode", "write-blocking");
+    if (mirror->granularity)
+        json_add_int(arguments, "granularity", mirror->granularity);
+    if (mirror->buf_size)
+        json_add_int(arguments, "buf-size", mirror->buf_size);
+    json_add_string(arguments, "on-source-error", "stop");
+    json_add_string(arguments, "on-target-error", "stop");
+    add_job_options(arguments, mirror->speed);
+    qmp_do(qmp, "blockdev-mirror", arguments, fn, arg);
 }
 
 void qmp_job_complete(struct qmp *qmp, const char *job, qmp_done_fn fn, void *arg)

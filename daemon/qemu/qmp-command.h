@@ -34,10 +34,13 @@ void qmp_query_root(struct qmp *qmp, const char *qom, qmp_root_fn fn, void *arg)
 
 void qmp_query_status(struct qmp *qmp, qmp_status_fn fn, void *arg);
 
-/* Opens an image as a node of that name, never with a backing node attached. */
+/* Opens an image as a node of that name, over a backing node that is there already, or none; what
+ * its header names is never opened. */
 struct qmp_open {
     const char *node, *format, *file;
+    const char *backing; /* a node's name; NULL: none */
     bool read_only, direct, no_flush;
+    bool discard;              /* what is zeroed or discarded takes no room in the file */
     const char *detect_zeroes; /* NULL: off */
 };
 void qmp_blockdev_add(struct qmp *qmp, const struct qmp_open *open, qmp_done_fn fn, void *arg);
@@ -70,6 +73,18 @@ struct qmp_stream {
 };
 void qmp_block_stream(struct qmp *qmp, const struct qmp_stream *stream, qmp_done_fn fn, void *arg);
 
+/* Copies a disk, or of it (top_only) the active layer alone, to a node of its size. QEMU never
+ * gives the target a backing node: it has its own from the start. */
+struct qmp_mirror {
+    const char *job, *device, *target, *filter;
+    bool top_only;
+    bool write_blocking;           /* a write of the guest waits until both have it */
+    int64_t granularity, buf_size; /* bytes; 0: QEMU's choice */
+    int64_t speed;                 /* bytes a second, 0 unlimited */
+};
+void qmp_blockdev_mirror(struct qmp *qmp, const struct qmp_mirror *mirror, qmp_done_fn fn,
+                         void *arg);
+
 void qmp_job_complete(struct qmp *qmp, const char *job, qmp_done_fn fn, void *arg);
 void qmp_job_finalize(struct qmp *qmp, const char *job, qmp_done_fn fn, void *arg);
 void qmp_job_dismiss(struct qmp *qmp, const char *job, qmp_done_fn fn, void *arg);
@@ -77,8 +92,8 @@ void qmp_job_cancel(struct qmp *qmp, const char *job, qmp_done_fn fn, void *arg)
 void qmp_job_pause(struct qmp *qmp, const char *job, qmp_done_fn fn, void *arg);
 void qmp_job_resume(struct qmp *qmp, const char *job, qmp_done_fn fn, void *arg);
 
-/* block-job-cancel without force: the only way to end a ready job and keep the overlay. It acts
- * like a forced one on a job that is not ready, or pending. */
+/* block-job-cancel without force: the only way to end a ready job and keep the overlay, or the
+ * copy. It acts like a forced one on a job that is not ready, or pending. */
 void qmp_job_keep(struct qmp *qmp, const char *job, qmp_done_fn fn, void *arg);
 void qmp_job_set_speed(struct qmp *qmp, const char *job, int64_t speed, qmp_done_fn fn, void *arg);
 

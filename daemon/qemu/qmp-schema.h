@@ -17,8 +17,9 @@ enum qmp_feature {
     QMP_FEATURE_SET_ACTION,
     QMP_FEATURE_SNAPSHOT_JOBS, /* snapshot-save, -load, -delete */
     QMP_FEATURE_STREAM_BOTTOM, /* block-stream bottom */
-    QMP_FEATURE_MIRROR,
-    QMP_FEATURE_BACKING_MASK, /* backing-mask-protocol of block-commit */
+    QMP_FEATURE_MIRROR,        /* blockdev-mirror with auto-finalize */
+    QMP_FEATURE_SYNC_WRITES,   /* blockdev-mirror copy-mode */
+    QMP_FEATURE_BACKING_MASK,  /* backing-mask-protocol of block-commit */
     QMP_FEATURE_ACTIVELY_SYNCED,
     QMP_N_FEATURES,
 };

@@ -117,16 +117,17 @@ bool is_there(const char *path)
 /* An empty qcow2 file over a layer; what is there already stays and fails the test. */
 void make_overlay(const char *path, const char *below, const char *backing, int64_t size)
 {
-    const struct image_overlay how = {.path = path,
-                                      .name = path,
-                                      .below = below,
-                                      .backing = backing,
-                                      .backing_format = "raw",
-                                      .size = size};
+    const struct image_new how = {.path = path,
+                                  .format = "qcow2",
+                                  .name = path,
+                                  .like = below,
+                                  .backing = backing,
+                                  .backing_format = "raw",
+                                  .size = size};
     struct image_id id;
     _cleanup_error_ struct error err = {0};
 
-    ck_assert_msg(image_create_overlay(&how, &id, &err) == 0, "%s", err.message);
+    ck_assert_msg(image_create(&how, &id, &err) == 0, "%s", err.message);
 }
 
 /* Puts something into the L1 table, whose place the header tells in its bytes 40 to 47. */

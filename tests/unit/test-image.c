@@ -58,13 +58,14 @@ static void make_file(const char *name, off_t size, mode_t mode)
 static int create(const char *name, int64_t size, struct image_id *ret_id)
 {
     char *below = xstrdup(at("base.img"));
-    struct image_overlay overlay = {.path = at(name),
-                                    .name = at(name),
-                                    .below = below,
-                                    .backing = below,
-                                    .backing_format = "raw",
-                                    .size = size};
-    int r = image_create_overlay(&overlay, ret_id, &err);
+    struct image_new overlay = {.path = at(name),
+                                .format = "qcow2",
+                                .name = at(name),
+                                .like = below,
+                                .backing = below,
+                                .backing_format = "raw",
+                                .size = size};
+    int r = image_create(&overlay, ret_id, &err);
 
     free(below);
     return r;
@@ -159,12 +160,13 @@ END_TEST
 
 START_TEST(test_create_refused)
 {
-    struct image_overlay overlay = {.path = "o",
-                                    .name = "o",
-                                    .below = folder,
-                                    .backing = folder,
-                                    .backing_format = "raw",
-                                    .size = 512};
+    struct image_new overlay = {.path = "o",
+                                .format = "qcow2",
+                                .name = "o",
+                                .like = folder,
+                                .backing = folder,
+                                .backing_format = "raw",
+                                .size = 512};
     struct image_id id;
 
     ck_assert_int_eq(create("o", MIB, &id), -1);
@@ -178,7 +180,7 @@ START_TEST(test_create_refused)
     ck_assert_int_eq(err.code, SNAPVM_ERROR_IMAGE);
     ck_assert_int_eq(create("", MIB, &id), -1);
     ck_assert_int_eq(create("..", MIB, &id), -1);
-    ck_assert_int_eq(image_create_overlay(&overlay, &id, &err), -1);
+    ck_assert_int_eq(image_create(&overlay, &id, &err), -1);
     ck_assert_int_eq(err.code, SNAPVM_ERROR_IMAGE);
     ck_assert_int_eq(create("o", -1, &id), -1);
     ck_assert_int_eq(err.code, SNAPVM_ERROR_IMAGE);

@@ -32,6 +32,18 @@ static void send_row(struct peer *peer, int row, struct asked *asked)
                                   .direct = true,
                                   .no_flush = true,
                                   .detect_zeroes = "unmap"};
+    const struct qmp_open over = {
+        .node = "n", .format = "qcow2", .file = "/i/n", .backing = "b", .discard = true};
+    const struct qmp_mirror whole = {.job = "j", .device = "d", .target = "t", .filter = "f"};
+    const struct qmp_mirror shallow = {.job = "j",
+                                       .device = "d",
+                                       .target = "t",
+                                       .filter = "f",
+                                       .top_only = true,
+                                       .write_blocking = true,
+                                       .granularity = 512,
+                                       .buf_size = 4096,
+                                       .speed = 7};
     const struct qmp_snapshot pairs[] = {{"a", "b"}, {"c", "d"}};
     const struct qmp_commit plain = {.job = "j", .device = "t", .top = "t", .base = "b"};
     const struct qmp_commit named = {
@@ -59,6 +71,12 @@ static void send_row(struct peer *peer, int row, struct asked *asked)
         return qmp_stop(peer->qmp, done_fn, asked);
     case 8:
         return qmp_cont(peer->qmp, done_fn, asked);
+    case 9:
+        return qmp_blockdev_add(peer->qmp, &over, done_fn, asked);
+    case 10:
+        return qmp_blockdev_mirror(peer->qmp, &whole, done_fn, asked);
+    case 11:
+        return qmp_blockdev_mirror(peer->qmp, &shallow, done_fn, asked);
     default:
         ck_abort_msg("no such row");
     }
@@ -89,11 +107,20 @@ static const char *const wire[] = {
     "'execute':'block-commit','arguments':{'job-id':'j','device':'t','top-node':'t',"
     "'base-node':'b','on-error':'stop','auto-finalize':false,'auto-dismiss':false}",
     "'execute':'block-commit','arguments':{'job-id':'j','device':'t','top-node':'t',"
-    "'base-node':'b','filter-node-name':'f','speed':7,'on-error':'stop','auto-finalize':false,"
+    "'base-node':'b','filter-node-name':'f','on-error':'stop','speed':7,'auto-finalize':false,"
     "'auto-dismiss':false}",
     "'execute':'block-job-set-speed','arguments':{'device':'j','speed':1048576}",
     "'execute':'stop'",
     "'execute':'cont'",
+    "'execute':'blockdev-add','arguments':{'driver':'qcow2','node-name':'n',"
+    "'file':{'driver':'file','filename':'/i/n'},'discard':'unmap','backing':'b'}",
+    "'execute':'blockdev-mirror','arguments':{'job-id':'j','device':'d','target':'t',"
+    "'filter-node-name':'f','sync':'full','on-source-error':'stop','on-target-error':'stop',"
+    "'auto-finalize':false,'auto-dismiss':false}",
+    "'execute':'blockdev-mirror','arguments':{'job-id':'j','device':'d','target':'t',"
+    "'filter-node-name':'f','sync':'top','copy-mode':'write-blocking','granularity':512,"
+    "'buf-size':4096,'on-source-error':'stop','on-target-error':'stop','speed':7,"
+    "'auto-finalize':false,'auto-dismiss':false}",
 };
 
 #define N_WIRE ((int)(sizeof(wire) / sizeof(wire[0])))

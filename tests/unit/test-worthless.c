@@ -59,15 +59,16 @@ enum way { BY_NAME, BY_HARD_LINK, BY_SYMLINK, N_WAYS };
 
 static void stack_overlay(const char *path, const char *below, const char *backing)
 {
-    const struct image_overlay how = {.path = path,
-                                      .name = path,
-                                      .below = below,
-                                      .backing = backing,
-                                      .backing_format = "qcow2",
-                                      .size = SIZE};
+    const struct image_new how = {.path = path,
+                                  .name = path,
+                                  .format = "qcow2",
+                                  .like = below,
+                                  .backing = backing,
+                                  .backing_format = "qcow2",
+                                  .size = SIZE};
     struct image_id id;
 
-    ck_assert_int_eq(image_create_overlay(&how, &id, NULL), 0);
+    ck_assert_int_eq(image_create(&how, &id, NULL), 0);
 }
 
 /* A layer that a snapshot froze, with the one in question two layers below it. */
