@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "api/answer.h"
+#include "api/block.h"
 #include "api/call.h"
 #include "api/context.h"
 #include "api/handlers.h"
@@ -18,8 +19,7 @@
 #include "proto/snapvm-errors.h"
 #include "qemu/view.h"
 
-static int image_error(struct error *err, const char *file, const char *reason,
-                       const char *sentence)
+int block_image_error(struct error *err, const char *file, const char *reason, const char *sentence)
 {
     error_set(err, SNAPVM_ERROR_IMAGE, "%s: %s", file, sentence);
     error_text(err, "file", file);
@@ -45,8 +45,8 @@ static int commit_layer(const struct domain *domain, const struct record_disk *d
             return (int)i;
         node = node ? view_below(domain->view, node) : NULL;
     }
-    return image_error(err, name, "missing",
-                       "is no layer of this disk; domain.get shows its chain");
+    return block_image_error(err, name, "missing",
+                             "is no layer of this disk; domain.get shows its chain");
 }
 
 /* The layers that are meant, by their index in the chain: 0 is the active one. */
@@ -68,16 +68,16 @@ static int commit_layers(struct domain *domain, struct record_disk *disk, json_o
         return error_text(err, "param", "shallow");
     }
     if ((unsigned)ret->top + 1 >= disk->n_chain)
-        return image_error(err, disk->chain[ret->top].file, "no backing file",
-                           "has no backing file to commit into");
+        return block_image_error(err, disk->chain[ret->top].file, "no backing file",
+                                 "has no backing file to commit into");
     ret->base = base      ? commit_layer(domain, disk, base, err)
                 : shallow ? ret->top + 1
                           : (int)disk->n_chain - 1;
     if (ret->base < 0)
         return -1;
     if (ret->base <= ret->top)
-        return image_error(err, disk->chain[ret->base].file, "not below the top",
-                           "the base has to lie below the top");
+        return block_image_error(err, disk->chain[ret->base].file, "not below the top",
+                                 "the base has to lie below the top");
     return 0;
 }
 
@@ -102,8 +102,7 @@ static int commit_check_free(const struct domain *domain, const struct record_di
     return error_number(err, "job", job->record.id);
 }
 
-static int commit_check_disk(const struct domain *domain, const struct record_disk *disk,
-                             struct error *err)
+int block_check_disk(const struct domain *domain, const struct record_disk *disk, struct error *err)
 {
     const struct view_disk *seen = disk_in_view(domain, disk);
     const struct view_node *root = seen ? view_node(domain->view, seen->root) : NULL;
@@ -111,14 +110,14 @@ static int commit_check_disk(const struct domain *domain, const struct record_di
     if (commit_check_free(domain, disk, err) < 0)
         return -1;
     if (!root || disk->n_chain == 0)
-        return image_error(err, disk->target, "missing", "QEMU has no image in this drive");
+        return block_image_error(err, disk->target, "missing", "QEMU has no image in this drive");
     if (strcmp(root->driver, "commit_top") != 0 && strcmp(root->driver, "mirror_top") != 0)
         return 0;
     return error_set(err, SNAPVM_ERROR_BUSY,
                      "a job that somebody else started in QEMU holds disk %s", disk->target);
 }
 
-static void committed(void *arg, struct job *job, const struct error *err)
+void block_started(void *arg, struct job *job, const struct error *err)
 {
     struct call *call = arg;
 
@@ -153,7 +152,7 @@ static void commit_start(struct call *call, struct domain *domain, struct record
                                (unsigned)layers->base, flags & JOB_DELETE,
                                json_int(params, "bandwidth", 0));
     xstrset(&job->record.request_id, json_string(params, "request_id"));
-    engine_start(job, answer_note_job, committed, call);
+    engine_start(job, answer_note_job, block_started, call);
 }
 
 /* Nobody may have a layer open that is merged, or the one whose header is to be changed. */
@@ -186,7 +185,7 @@ static int commit_check_live(struct call *call, struct domain *domain, struct re
 {
     if (domain_need_live(domain, err) < 0 ||
         domain_need_feature(domain, QMP_FEATURE_TWO_PHASE, err) < 0 ||
-        commit_check_disk(domain, disk, err) < 0)
+        block_check_disk(domain, disk, err) < 0)
         return -1;
     return commit_layers(domain, disk, call_params(call), ret_layers, err);
 }
@@ -249,17 +248,17 @@ static int pull_check(struct call *call, struct domain *domain, struct record_di
     }
     if (domain_need_live(domain, err) < 0 ||
         domain_need_feature(domain, QMP_FEATURE_HMP, err) < 0 ||
-        commit_check_disk(domain, *ret_disk, err) < 0)
+        block_check_disk(domain, *ret_disk, err) < 0)
         return -1;
     if ((*ret_disk)->n_chain < 2)
-        return image_error(err, (*ret_disk)->chain[0].file, "no backing file",
-                           "has no backing file to pull from");
+        return block_image_error(err, (*ret_disk)->chain[0].file, "no backing file",
+                                 "has no backing file to pull from");
     *ret_base = base ? commit_layer(domain, *ret_disk, base, err) : (int)(*ret_disk)->n_chain;
     if (*ret_base < 0)
         return -1;
     if (*ret_base < 2)
-        return image_error(err, base, "nothing between",
-                           "nothing lies between the active layer and this base");
+        return block_image_error(err, base, "nothing between",
+                                 "nothing lies between the active layer and this base");
     return 0;
 }
 
@@ -283,5 +282,5 @@ void block_pull_handle(struct call *call)
     job = merge_pull_new(call_context(call)->engine, domain, disk, (unsigned)base,
                          json_int(call_params(call), "bandwidth", 0));
     xstrset(&job->record.request_id, json_string(call_params(call), "request_id"));
-    engine_start(job, answer_note_job, committed, call);
+    engine_start(job, answer_note_job, block_started, call);
 }

@@ -29,6 +29,7 @@ void snapshot_export_handle(struct call *call);
 void snapshot_import_handle(struct call *call);
 
 void block_commit_handle(struct call *call);
+void block_copy_handle(struct call *call);
 void block_pull_handle(struct call *call);
 
 void job_list_handle(struct call *call);

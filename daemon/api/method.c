@@ -255,7 +255,7 @@ static const struct method methods[] = {
     METHOD("snapshot.import", ADMIN, ALTERS, .params = import, .handler = snapshot_import_handle),
 
     METHOD("block.commit", OPERATOR, STARTS, .params = commit, .handler = block_commit_handle),
-    METHOD("block.copy", OPERATOR, STARTS, .params = copy),
+    METHOD("block.copy", OPERATOR, STARTS, .params = copy, .handler = block_copy_handle),
     METHOD("block.pull", OPERATOR, STARTS, .params = pull, .handler = block_pull_handle),
 
     METHOD("job.list", READER, READS, .params = jobs, .handler = job_list_handle),

@@ -24,9 +24,10 @@ struct command {
     int64_t id; /* where the job may have ended meanwhile */
 };
 
-static bool job_is_committing(const struct job *job)
+/* A job that gets ready and may pivot. */
+static bool job_is_pivoting(const struct job *job)
 {
-    return job->plan == &plan_commit;
+    return job->plan == &plan_commit || job->plan == &plan_copy;
 }
 
 static bool job_is_merging(const struct job *job)
@@ -85,8 +86,8 @@ static void control_not_ready(const struct job *job, struct error *err)
 
 static int control_pivotable(const struct job *job, struct error *err)
 {
-    if (!job_is_committing(job) || job_has(job, JOB_UNDOING) || job->leader != job ||
-        !(job_at(job, "start") || job_at(job, "converge")))
+    if (!job_is_pivoting(job) || job_has(job, JOB_UNDOING) || job->leader != job ||
+        !job_is_before(job, "prepare"))
         return control_state_error(job, err, "pivoted");
     if (job->domain->freezing) {
         error_set(err, SNAPVM_ERROR_INVALID_STATE,
@@ -113,12 +114,15 @@ static void control_place(struct job *job, const struct plan *plan, const char *
 
 static void control_refused(struct job *job, const struct command *command)
 {
-    for (unsigned i = 0; i < job->n_members; i++)
-        job->members[i]->record.flags &= ~command->flag;
-    if (command->step) {
-        engine_disband(job);
-        control_place(job, &plan_commit, "converge");
+    for (unsigned i = 0; i < job->n_members; i++) {
+        struct job *member = job->members[i];
+
+        member->record.flags &= ~command->flag;
+        if (command->step)
+            member->plan = plan_of_step(member->record.kind, "converge", &member->step);
     }
+    if (command->step)
+        engine_disband(job);
     job->resumed = true;
     engine_look(job);
 }
@@ -172,7 +176,7 @@ int engine_pivot(struct job **jobs, unsigned n, bool pause_never, engine_note_fn
         command.flag |= JOB_PAUSE_NEVER;
     engine_lead(jobs[0], jobs + 1, n - 1);
     command.job = jobs[0];
-    command.plan = &plan_commit;
+    command.plan = jobs[0]->plan;
     command.step = "prepare";
     control_commit(jobs[0], &command, note);
     return 0;
@@ -231,8 +235,8 @@ static bool control_can_cancel(const struct job *job)
     if (job_has(job, JOB_UNDOING) || job_has(job, JOB_DECIDED) || job->committed ||
         job->leader != job || job->n_members > 1)
         return false;
-    if (job_is_committing(job))
-        return job_at(job, "start") || job_at(job, "converge");
+    if (job_is_pivoting(job))
+        return job_is_before(job, "prepare");
     if (job->plan->look)
         return job->step == 0;
     if (job_is_merging(job))
@@ -254,7 +258,7 @@ int engine_cancel(struct job *job, bool force, engine_note_fn note, engine_start
         if (!control_is_idle(job) || job_has(job, JOB_PAUSED_BY_USER))
             return control_state_error(job, err, "cancelled");
         command.flag = JOB_KEEP;
-        command.plan = &plan_keep;
+        command.plan = job->plan == &plan_copy ? &plan_copied : &plan_keep;
         command.step = "keep";
     }
     if (control_is_idle(job))

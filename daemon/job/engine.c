@@ -350,6 +350,14 @@ void job_failed(struct job *job, const struct error *err)
     engine_fail(job, err);
 }
 
+void job_filed(struct job *job, const struct error *err)
+{
+    if (err)
+        engine_fail(job, err);
+    else
+        job_acted(job, NULL);
+}
+
 void job_go(struct job *job, const struct plan *plan, const char *step)
 {
     job->plan = plan;
@@ -480,6 +488,10 @@ static void engine_step_back(struct job *job)
 {
     job->stepping_back = false;
     job->retry_ms = 0;
+    if (job->step == 0 && job->plan->before) {
+        job->plan = job->plan->before;
+        job->step = job->plan->n_steps;
+    }
     if (job->step > 0) {
         job->step--;
         engine_undo(job);

@@ -22,7 +22,8 @@
 /* One file of the task: copies, so that the thread shares nothing with the loop. */
 struct file {
     unsigned image; /* index in the job's record */
-    char *path, *name, *below, *backing, *backing_format;
+    char *path, *name, *format;
+    char *like, *backing, *backing_format; /* like: owner and mode of a new file */
     int64_t size;
     struct image_id id;
     bool made, known, removed;
@@ -46,7 +47,8 @@ static void file_task_free(void *arg)
     for (unsigned i = 0; i < task->n_files; i++) {
         free(task->files[i].path);
         free(task->files[i].name);
-        free(task->files[i].below);
+        free(task->files[i].format);
+        free(task->files[i].like);
         free(task->files[i].backing);
         free(task->files[i].backing_format);
     }
@@ -67,6 +69,7 @@ static struct file *file_task_add(struct file_task *task, unsigned image)
         .image = image,
         .path = process_reach(&task->job->record.qemu, record->file),
         .name = xstrdup(record->file),
+        .format = xstrdup(record->format),
         .size = record->virtual_size,
         .id = {.dev = record->dev, .ino = record->ino},
         .made = record->made,
@@ -89,7 +92,7 @@ static struct file_task *file_task_overlays(struct job *job)
             continue;
         source = job_image(job, image->disk, "source");
         file = file_task_add(task, i);
-        file->below = process_reach(&job->record.qemu, source->file);
+        file->like = process_reach(&job->record.qemu, source->file);
         file->backing = xstrdup(source->file);
         file->backing_format = xstrdup(source->format);
     }
@@ -112,7 +115,7 @@ static int file_check_reused(const struct file *file, struct error *err)
                       "%s is %lld bytes large, the disk is %lld: QEMU would cut the disk",
                       file->name, (long long)info.virtual_size, (long long)file->size);
     else if (!info.backing || image_identify(info.backing, &named, err) < 0 ||
-             image_identify(file->below, &below, err) < 0 || !image_same(&named, &below))
+             image_identify(file->like, &below, err) < 0 || !image_same(&named, &below))
         r = error_set(err, SNAPVM_ERROR_IMAGE,
                       "%s does not name %s as its backing file: make it with qemu-img create -b",
                       file->name, file->backing);
@@ -131,29 +134,25 @@ static bool file_is_missing(const struct file *file)
     return lstat(file->path, &st) < 0 && errno == ENOENT;
 }
 
-static void files_run_create(void *arg)
+static void file_create(struct file *file, bool unsynced, struct error *err)
 {
-    struct file_task *task = arg;
+    const struct image_new image = {
+        .path = file->path,
+        .name = file->name,
+        .like = file->like,
+        .format = file->format,
+        .backing = file->backing,
+        .backing_format = file->backing_format,
+        .size = file->size,
+        .unsynced = unsynced,
+    };
 
-    for (unsigned i = 0; i < task->n_files && !task->err.code; i++) {
-        struct file *file = &task->files[i];
-        struct image_new overlay = {
-            .path = file->path,
-            .name = file->name,
-            .like = file->below,
-            .format = "qcow2",
-            .backing = file->backing,
-            .backing_format = file->backing_format,
-            .size = file->size,
-            .unsynced = true,
-        };
+    file->known = image_create(&image, &file->id, err) == 0;
+}
 
-        if (!file->made)
-            file_check_reused(file, &task->err);
-        else if (image_create(&overlay, &file->id, &task->err) == 0)
-            file->known = true;
-    }
-    /* What was not made is not ours, whatever lies there. */
+/* What was not made is not ours, whatever lies there. */
+static void files_disown(struct file_task *task)
+{
     for (unsigned i = 0; i < task->n_files; i++) {
         struct file *file = &task->files[i];
 
@@ -162,6 +161,33 @@ static void files_run_create(void *arg)
         file->made = false;
         file->removed = file_is_missing(file);
     }
+}
+
+static void files_run_create(void *arg)
+{
+    struct file_task *task = arg;
+
+    for (unsigned i = 0; i < task->n_files && !task->err.code; i++) {
+        struct file *file = &task->files[i];
+
+        if (file->made)
+            file_create(file, true, &task->err);
+        else
+            file_check_reused(file, &task->err);
+    }
+    files_disown(task);
+}
+
+static void files_run_create_target(void *arg)
+{
+    struct file_task *task = arg;
+    struct file *file = &task->files[0];
+
+    if (file->made)
+        file_create(file, false, &task->err);
+    else
+        image_sync(file->path, &task->err);
+    files_disown(task);
 }
 
 static void files_run_sync(void *arg)
@@ -180,27 +206,43 @@ static void files_run_sync_image(void *arg)
     image_sync_data(task->files[0].path, &task->err);
 }
 
-/* After a crash the identity may not be recorded: a file under the recorded name is ours only if it
- * is an empty overlay of our layer, or was not even begun. */
-static bool file_is_ours(struct file *file)
+static void files_run_sync_target(void *arg)
+{
+    struct file_task *task = arg;
+
+    image_sync(task->files[0].path, &task->err);
+}
+
+/* Whether a file whose making was recorded, but not its identity, is as empty as it was made. */
+static bool file_is_untouched(const struct file *file, const struct stat *st)
 {
     struct image_info info = {0};
-    struct stat st;
     bool empty = false, ours;
+
+    if (st->st_size == 0)
+        return true;
+    if (strcmp(file->format, "raw") == 0)
+        return st->st_blocks == 0;
+    if (image_read(file->path, file->format, &info, NULL) < 0)
+        return false;
+    ours = info.backing && file->backing ? strcmp(info.backing, file->backing) == 0
+                                         : !info.backing && !file->backing;
+    image_info_deinit(&info);
+    return ours && image_is_empty(file->path, &empty, NULL) == 0 && empty;
+}
+
+/* After a crash the identity may not be recorded: a file under the recorded name is ours only if it
+ * holds nothing, or was not even begun. */
+static bool file_is_ours(struct file *file)
+{
+    struct stat st;
 
     if (stat(file->path, &st) < 0)
         return false;
     if (file->known)
         return st.st_dev == file->id.dev && st.st_ino == file->id.ino;
     file->id = (struct image_id){.dev = st.st_dev, .ino = st.st_ino};
-    if (st.st_size == 0)
-        return true;
-    if (image_read(file->path, "qcow2", &info, NULL) < 0)
-        return false;
-    ours = info.backing && strcmp(info.backing, file->backing) == 0 &&
-           image_is_empty(file->path, &empty, NULL) == 0 && empty;
-    image_info_deinit(&info);
-    return ours;
+    return file_is_untouched(file, &st);
 }
 
 static void files_run_remove_overlays(void *arg)
@@ -221,6 +263,20 @@ static bool file_is_held(const struct file *file)
     struct image_holders holders = {0};
 
     return image_holders(file->path, &holders, NULL) < 0 || holders.readers || holders.writers;
+}
+
+static void files_run_remove_made(void *arg)
+{
+    struct file_task *task = arg;
+    struct file *file = &task->files[0];
+
+    if (!file->made)
+        return;
+    needed_follow(&task->needed);
+    if (file_is_ours(file) && !needed_has(task->needed, &file->id) && !file_is_held(file))
+        file->removed = image_remove(file->path, &file->id, &task->err) == 0;
+    else
+        file->removed = file_is_missing(file);
 }
 
 /* From the top down: a layer that stays keeps those below it. */
@@ -392,18 +448,68 @@ static bool is_reused(const struct record_image *image)
     return strcmp(image->role, "overlay") == 0 && !image->made;
 }
 
+/* What is removed is proven to be needed by no domain. */
+static void task_need(struct file_task *task)
+{
+    struct domain *domain, *next;
+
+    HASH_ITER (hh, task->job->engine->domains->map, domain, next) {
+        needed_add_domain(&task->needed, domain);
+    }
+}
+
+/* A task over the target of a copy. */
+static struct file_task *file_task_target(struct job *job)
+{
+    const struct record_image *target = job_image(job, NULL, "target");
+    const struct record_image *backing = job_image(job, NULL, "backing");
+    struct file_task *task = xzalloc(sizeof(*task));
+    struct file *file;
+
+    task->job = job;
+    file = file_task_add(task, (unsigned)(target - job->record.images));
+    file->like = process_reach(&job->record.qemu, job_image(job, NULL, "source")->file);
+    if (job_has(job, JOB_SHALLOW)) {
+        file->backing = xstrdup(backing->file);
+        file->backing_format = xstrdup(backing->format);
+    }
+    return task;
+}
+
+void files_create_target(struct job *job, void (*done)(struct job *, const struct error *))
+{
+    struct file_task *task = file_task_target(job);
+
+    task->done = done;
+    files_run(task, files_run_create_target);
+}
+
+void files_sync_target(struct job *job, void (*done)(struct job *, const struct error *))
+{
+    struct file_task *task = file_task_target(job);
+
+    task->done = done;
+    files_run(task, files_run_sync_target);
+}
+
+void files_remove_made(struct job *job, void (*done)(struct job *, const struct error *))
+{
+    struct file_task *task = file_task_target(job);
+
+    task->done = done;
+    task_need(task);
+    files_run(task, files_run_remove_made);
+}
+
 void files_remove_worthless(struct job *job, void (*done)(struct job *, const struct error *))
 {
     struct file_task *task = xzalloc(sizeof(*task));
-    struct domain *domain, *next;
 
     task->job = job;
     task->done = done;
     for (unsigned i = 0; i < job->record.n_images; i++)
         if (leg_merges(&job->record.images[i]) && !is_reused(&job->record.images[i]))
             file_task_add(task, i);
-    HASH_ITER (hh, job->engine->domains->map, domain, next) {
-        needed_add_domain(&task->needed, domain);
-    }
+    task_need(task);
     files_run(task, files_run_remove_worthless);
 }

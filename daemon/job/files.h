@@ -27,6 +27,17 @@ bool files_have_overlays(const struct job *job);
 /* Removes the overlays that the job made, if they are still empty ones of ours. */
 void files_remove_overlays(struct job *job, void (*done)(struct job *, const struct error *));
 
+/* Makes the target of a copy, synced with its folder, on the image of role "backing" if it is a
+ * shallow one; one that the caller prepared is synced alone. */
+void files_create_target(struct job *job, void (*done)(struct job *, const struct error *));
+
+/* Syncs the target of a copy and its folder. */
+void files_sync_target(struct job *job, void (*done)(struct job *, const struct error *));
+
+/* Removes the target of a copy if the job made it and nothing uses it. What is removed gets that
+ * state. */
+void files_remove_made(struct job *job, void (*done)(struct job *, const struct error *));
+
 /* Removes the layers that a pivot made worthless (see leg_merges), after it is proven that no node,
  * chain or snapshot of any domain uses the same file. What is removed gets that state. */
 void files_remove_worthless(struct job *job, void (*done)(struct job *, const struct error *));

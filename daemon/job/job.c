@@ -66,6 +66,14 @@ const struct step *job_step(const struct job *job)
     return &job->plan->steps[job->step];
 }
 
+bool job_is_before(const struct job *job, const char *step)
+{
+    for (unsigned i = job->step + 1; i < job->plan->n_steps; i++)
+        if (strcmp(job->plan->steps[i].name, step) == 0)
+            return true;
+    return false;
+}
+
 bool job_has(const struct job *job, enum record_job_flag flag)
 {
     return job->record.flags & flag;

@@ -83,6 +83,10 @@ struct job {
     unsigned tool_image; /* that it writes */
     void (*tool_done)(struct job *, const struct error *);
     unsigned merged; /* of what the present act does one after another: how many it began */
+    struct {
+        bool sync_writes;
+        int64_t granularity, buf_size;
+    } copy; /* what QEMU is to be asked for; see copy.h */
 };
 
 /* A job of that kind for a domain, with the next id; not started. */
@@ -90,6 +94,9 @@ struct job *job_new(struct engine *engine, struct domain *domain, const char *ki
 struct job *job_free(struct job *job);
 
 const struct step *job_step(const struct job *job);
+
+/* Whether it stands before the step of that name in its plan. */
+bool job_is_before(const struct job *job, const char *step);
 bool job_has(const struct job *job, enum record_job_flag flag);
 
 /* Its monitor; only in acts and undos, which run while it is up. */
@@ -117,6 +124,9 @@ void job_acted(struct job *job, const struct error *err);
 
 /* A failure that is certain: nothing was done that the undo does not take back. */
 void job_failed(struct job *job, const struct error *err);
+
+/* The end of work on files: success (err NULL), or a failure that is certain. */
+void job_filed(struct job *job, const struct error *err);
 
 /* Counts replies of one act: expect n, then each reply calls job_reply (a qmp_done_fn); the last
  * one calls job_acted with the first error. */

@@ -1,6 +1,6 @@
 /* A leg: one disk's part in a pivot, with the layer that is left ("top" of a commit, "overlay" of a
- * snapshot that is given back) and the one that becomes the disk ("base", "source"). A pivot has
- * the legs of all jobs that walk it together. */
+ * snapshot that is given back, "source" of a copy) and the one that becomes the disk ("base",
+ * "source", "target"). A pivot has the legs of all jobs that walk it together. */
 #ifndef SNAPVM_JOB_LEG_H
 #define SNAPVM_JOB_LEG_H
 
@@ -11,7 +11,7 @@
 
 struct leg {
     struct job *job; /* NULL: no more legs */
-    const struct record_image *top, *base;
+    const struct record_image *from, *to;
     unsigned member, image;   /* where it was found */
     char name[JOB_NAME_SIZE]; /* of its job in QEMU */
 };
@@ -23,7 +23,10 @@ unsigned leg_count(const struct job *leader);
 
 enum view_job_status leg_status(const struct leg *leg, const struct view *view);
 
-/* Whether the disk's active layer is the base. */
+/* Whether it is the leg of a copy, rather than of a commit. */
+bool leg_copies(const struct leg *leg);
+
+/* Whether the disk's active layer is the one that was to become it. */
 bool leg_pivoted(const struct leg *leg);
 
 /* The record of the disk, NULL when the domain no longer has it. */
@@ -34,5 +37,9 @@ const struct view_disk *leg_view_disk(const struct leg *leg);
 
 /* Whether the layer belongs to the part of the chain that the pivot makes worthless. */
 bool leg_merges(const struct record_image *image);
+
+/* Whether a layer is one that the disk has no use for once its job's pivot is over: its node is
+ * closed. After a pivot that was taken back that is a copy's target. */
+bool leg_leaves(const struct job *job, const struct record_image *image);
 
 #endif

@@ -8,6 +8,8 @@
 #include "base/memory.h"
 #include "domain/disk.h"
 #include "domain/domains.h"
+#include "job/commit.h"
+#include "job/copy.h"
 #include "job/engine.h"
 #include "job/files.h"
 #include "job/leg.h"
@@ -163,15 +165,15 @@ static bool pivot_has_open_nodes(const struct job *job, const struct view *view)
         const struct job *member = job->members[i];
 
         for (unsigned k = 0; k < member->record.n_images; k++)
-            if (leg_merges(&member->record.images[k]) && !job_has(member, JOB_REVERSED) &&
+            if (leg_leaves(member, &member->record.images[k]) &&
                 view_node(view, member->record.images[k].node))
                 return true;
     }
     return false;
 }
 
-/* The vCPUs must run and the jobs be gone. Closing the merged layers is tried a few times: a node
- * may be busy for a moment, and one that somebody else uses stays open. */
+/* The vCPUs must run and the jobs be gone. Closing the layers that were left is tried a few times:
+ * a node may be busy for a moment, and one that somebody else uses stays open. */
 enum seen pivot_tidy_probe(const struct job *job, const struct view *view)
 {
     if (pivot_holds_now(job, view))
@@ -183,14 +185,14 @@ enum seen pivot_tidy_probe(const struct job *job, const struct view *view)
 }
 
 /* --- acts --- */
-/* Only the guest's device gives a raw base the right to be written. A `stop` pushes the requests
+/* Only the guest's device gives a raw image the right to be written. A `stop` pushes the requests
  * that the guest has already queued into the pending disk, where they wait for the switch; QEMU
- * lets them go before it has passed that right on, and aborts. So with a raw base the vCPUs are
+ * lets them go before it has passed that right on, and aborts. So with a raw image the vCPUs are
  * held before the disk is pending. Formats with metadata of their own always hold the right. */
 static bool pivot_holds_early(const struct job *job)
 {
     for (struct leg leg = leg_first(job); leg.job; leg = leg_next(job, &leg))
-        if (leg.base->format && strcmp(leg.base->format, "raw") == 0)
+        if (leg.to->format && strcmp(leg.to->format, "raw") == 0)
             return true;
     return false;
 }
@@ -198,24 +200,15 @@ static bool pivot_holds_early(const struct job *job)
 /* Legs whose job is there already, from before a crash, are left to it. */
 void pivot_start_act(struct job *job)
 {
-    char filter[JOB_NAME_SIZE];
-
     job_expect(job, leg_count(job));
     qmp_cork(job_qmp(job));
     for (struct leg leg = leg_first(job); leg.job; leg = leg_next(job, &leg)) {
-        struct qmp_commit commit = {
-            .job = leg.name,
-            .device = leg.top->node,
-            .top = leg.top->node,
-            .base = leg.base->node,
-            .filter = job_filter_name(leg.job, leg.top->disk, filter),
-            .speed = leg.job->record.bandwidth,
-        };
-
-        if (leg_status(&leg, job->domain->view) == VIEW_JOB_NONE)
-            qmp_block_commit(job_qmp(job), &commit, job_reply, job);
-        else
+        if (leg_status(&leg, job->domain->view) != VIEW_JOB_NONE)
             job_reply(job, NULL);
+        else if (leg_copies(&leg))
+            copy_start_leg(job, &leg);
+        else
+            commit_start_leg(job, &leg);
     }
     qmp_uncork(job_qmp(job));
 }
@@ -298,19 +291,21 @@ void pivot_prepare_act(struct job *job)
     qmp_uncork(job_qmp(job));
 }
 
-/* The record of a disk whose active layer is now the base. */
-static void leg_lower_chain(const struct leg *leg)
+/* The record of a disk that goes on from another layer. What somebody once defined as the format of
+ * its image is that of the layer that was left. */
+static void leg_take_chain(const struct leg *leg)
 {
     struct record_disk *disk = leg_disk(leg);
-    unsigned n = 0;
 
-    if (!disk)
+    if (!disk || disk->n_chain == 0)
         return;
     disk->held = true;
-    while (n < disk->n_chain && strcmp(disk->chain[n].file, leg->base->file) != 0)
-        n++;
-    if (n < disk->n_chain)
-        record_disk_drop_layers(disk, 0, n);
+    if (leg_copies(leg))
+        copy_take_chain(disk, leg);
+    else
+        commit_take_chain(disk, leg);
+    if (disk->format)
+        xstrset(&disk->format, leg->to->format);
 }
 
 void pivot_decide_note(struct job *job, struct journal_txn *txn)
@@ -318,7 +313,7 @@ void pivot_decide_note(struct job *job, struct journal_txn *txn)
     if (!pivot_holds_early(job))
         pivot_note_hold(job);
     for (struct leg leg = leg_first(job); leg.job; leg = leg_next(job, &leg))
-        leg_lower_chain(&leg);
+        leg_take_chain(&leg);
     journal_put_domain(txn, &job->domain->record);
 }
 
@@ -380,24 +375,23 @@ void pivot_reverse_note(struct job *job, struct journal_txn *txn)
     journal_put_domain(txn, &job->domain->record);
 }
 
-static unsigned pivot_count_merged(const struct job *job)
+static unsigned pivot_count_left(const struct job *job)
 {
     unsigned n = 0;
 
     for (unsigned i = 0; i < job->n_members; i++)
         for (unsigned k = 0; k < job->members[i]->record.n_images; k++)
-            n += leg_merges(&job->members[i]->record.images[k]) &&
-                 !job_has(job->members[i], JOB_REVERSED);
+            n += leg_leaves(job->members[i], &job->members[i]->record.images[k]);
     return n;
 }
 
-static void pivot_close_merged(struct job *job)
+static void pivot_close_left(struct job *job)
 {
     for (unsigned i = 0; i < job->n_members; i++) {
         const struct job *member = job->members[i];
 
         for (unsigned k = 0; k < member->record.n_images; k++)
-            if (leg_merges(&member->record.images[k]) && !job_has(member, JOB_REVERSED))
+            if (leg_leaves(member, &member->record.images[k]))
                 qmp_blockdev_del(job_qmp(job), member->record.images[k].node, job_reply_lenient,
                                  job);
     }
@@ -409,7 +403,7 @@ void pivot_tidy_act(struct job *job)
 {
     bool held = pivot_holds_now(job, job->domain->view);
 
-    job_expect(job, leg_count(job) + pivot_count_merged(job) + held);
+    job_expect(job, leg_count(job) + pivot_count_left(job) + held);
     job->believed = pivot_remove_skip(job); /* what is removed is looked for in a fresh view */
     qmp_cork(job_qmp(job));
     if (held)
@@ -418,7 +412,7 @@ void pivot_tidy_act(struct job *job)
         pivot_note_released(job);
     for (struct leg leg = leg_first(job); leg.job; leg = leg_next(job, &leg))
         qmp_job_dismiss(job_qmp(job), leg.name, job_reply_lenient, job);
-    pivot_close_merged(job);
+    pivot_close_left(job);
     qmp_uncork(job_qmp(job));
 }
 
@@ -427,10 +421,16 @@ static bool wants_removal(const struct job *job)
     return job_has(job, JOB_DELETE) && !job_has(job, JOB_REVERSED);
 }
 
+/* A copy to which QEMU failed to switch is worth nothing. */
+static bool wants_target_removed(const struct job *job)
+{
+    return job_image(job, NULL, "target") && job_has(job, JOB_REVERSED);
+}
+
 bool pivot_remove_skip(const struct job *job)
 {
     for (unsigned i = 0; i < job->n_members; i++)
-        if (wants_removal(job->members[i]))
+        if (wants_removal(job->members[i]) || wants_target_removed(job->members[i]))
             return false;
     return true;
 }
@@ -449,19 +449,24 @@ void pivot_remove_act(struct job *job)
     for (unsigned i = 0; i < job->n_members; i++) {
         if (wants_removal(job->members[i]))
             files_remove_worthless(job->members[i], pivot_removed);
+        else if (wants_target_removed(job->members[i]))
+            files_remove_made(job->members[i], pivot_removed);
         else
             job_reply(job, NULL);
     }
 }
 
+static void leg_reverse_error(const struct leg *leg, struct error *err)
+{
+    error_set(err, SNAPVM_ERROR_QEMU,
+              "QEMU could not switch to %s: %s stays the disk; see QEMU's log", leg->to->file,
+              leg->from->file);
+    error_text(err, "class", "GenericError");
+    error_text(err, "command", "job-finalize");
+}
+
 bool pivot_reverse(struct job *job)
 {
-    _cleanup_error_ struct error err = {0};
-
-    error_set(&err, SNAPVM_ERROR_QEMU,
-              "QEMU could not switch to the base: the overlay stays the disk; see QEMU's log");
-    error_text(&err, "class", "GenericError");
-    error_text(&err, "command", "job-finalize");
     for (struct leg leg = leg_first(job); leg.job; leg = leg_next(job, &leg)) {
         struct record_disk *disk = leg_disk(&leg);
 
@@ -469,7 +474,9 @@ bool pivot_reverse(struct job *job)
             continue;
         leg.job->record.flags |= JOB_REVERSED;
         if (!leg.job->record.error.code)
-            error_copy(&leg.job->record.error, &err);
+            leg_reverse_error(&leg, &leg.job->record.error);
+        if (disk && disk->format)
+            xstrset(&disk->format, leg.from->format);
         if (disk)
             disk->held = false;
     }

@@ -1,11 +1,12 @@
-/* The steps of an active commit and its pivot, shared by the plans that walk them: two-phase commit
+/* The steps of a pivot to a base or to a copy, shared by the plans that walk them: two-phase commit
  * with QEMU as the participant. QEMU can neither switch nor forget without us, since its jobs run
  * with auto-finalize and auto-dismiss off.
  *
- * READY proves nothing about the base. PENDING does: the guest's I/O to the disk is held, overlay
- * and base are equal and flushed. There, and only there, the decision is recorded; from then on
- * the base is the right image whatever dies. Only a finalize that fails while QEMU lives could let
- * the guest write to the overlay afterwards, so the vCPUs are held until the graph was seen. */
+ * READY proves nothing about the base or the copy. PENDING does: the guest's I/O to the disk is
+ * held, both images are equal and flushed. There, and only there, the decision is recorded; from
+ * then on the base, or the copy, is the right image whatever dies. Only a finalize that fails while
+ * QEMU lives could let the guest write to the old layer afterwards, so the vCPUs are held until the
+ * graph was seen. */
 #ifndef SNAPVM_JOB_PIVOT_H
 #define SNAPVM_JOB_PIVOT_H
 
@@ -33,7 +34,7 @@ void pivot_decide_note(struct job *job, struct journal_txn *txn);
 enum seen pivot_switch_probe(const struct job *job, const struct view *view);
 void pivot_switch_act(struct job *job);
 
-/* Whether QEMU failed to switch a leg, so that its overlay is the disk after all. */
+/* Whether QEMU failed to switch a leg, so that the layer to be left is the disk after all. */
 bool pivot_is_reversed(const struct job *job);
 bool pivot_reverse_skip(const struct job *job);
 enum seen pivot_reverse_probe(const struct job *job, const struct view *view);
@@ -42,12 +43,13 @@ void pivot_reverse_note(struct job *job, struct journal_txn *txn);
 enum seen pivot_tidy_probe(const struct job *job, const struct view *view);
 void pivot_tidy_act(struct job *job);
 
-/* Removes what the pivot made worthless, for the jobs that ask for it. */
+/* Removes what the pivot made worthless, for the jobs that ask for it, and copies to which QEMU
+ * failed to switch. */
 bool pivot_remove_skip(const struct job *job);
 void pivot_remove_act(struct job *job);
 
-/* Notes which legs QEMU failed to switch: their overlay is what the guest is on. Returns whether
- * there is one. */
+/* Notes which legs QEMU failed to switch: the guest is on the layer that it was to leave. Returns
+ * whether there is one. */
 bool pivot_reverse(struct job *job);
 
 /* Progress, readiness and stalls of a job of one disk: plan::observe. */

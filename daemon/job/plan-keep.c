@@ -9,20 +9,21 @@
 #include "base/memory.h"
 #include "job/commit.h"
 #include "job/engine.h"
+#include "job/keep.h"
 #include "job/pivot.h"
 #include "proto/snapvm-errors.h"
 #include "qemu/qmp-command.h"
 #include "qemu/qmp.h"
 #include "qemu/view.h"
 
-static enum view_job_status keep_status(const struct job *job, const struct view *view)
+enum view_job_status keep_status(const struct job *job, const struct view *view)
 {
     char name[JOB_NAME_SIZE];
 
     return view_job_status(view, job_qemu_name(job, job->record.disk, name));
 }
 
-static enum seen keep_probe(const struct job *job, const struct view *view)
+enum seen keep_probe(const struct job *job, const struct view *view)
 {
     if (job_has(job, JOB_UNDOING))
         return pivot_start_probe(job, view);
@@ -40,7 +41,7 @@ static enum seen keep_probe(const struct job *job, const struct view *view)
     }
 }
 
-static void keep_act(struct job *job)
+void keep_act(struct job *job)
 {
     char name[JOB_NAME_SIZE];
 
@@ -48,7 +49,7 @@ static void keep_act(struct job *job)
     qmp_job_keep(job_qmp(job), job_qemu_name(job, job->record.disk, name), job_reply, job);
 }
 
-static enum seen let_go_probe(const struct job *job, const struct view *view)
+enum seen let_go_probe(const struct job *job, const struct view *view)
 {
     switch (keep_status(job, view)) {
     case VIEW_JOB_PENDING:
@@ -61,7 +62,7 @@ static enum seen let_go_probe(const struct job *job, const struct view *view)
     }
 }
 
-static void let_go_act(struct job *job)
+void let_go_act(struct job *job)
 {
     char name[JOB_NAME_SIZE];
 

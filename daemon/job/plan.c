@@ -3,8 +3,8 @@
 #include <string.h>
 
 static const struct plan *const plans[] = {
-    &plan_snapshot, &plan_back, &plan_off_snapshot, &plan_commit,     &plan_keep,
-    &plan_merge,    &plan_pull, &plan_off_commit,   &plan_off_active,
+    &plan_snapshot, &plan_back,  &plan_off_snapshot, &plan_commit,     &plan_copy,       &plan_keep,
+    &plan_copied,   &plan_merge, &plan_pull,         &plan_off_commit, &plan_off_active,
 };
 
 #define N_PLANS (sizeof(plans) / sizeof(plans[0]))
@@ -94,6 +94,8 @@ static void plan_print_text(FILE *out, const struct plan *plan)
 void plan_print_all(FILE *out, bool roff)
 {
     for (size_t i = 0; i < N_PLANS; i++) {
+        if (!plans[i]->title)
+            continue;
         if (roff)
             plan_print_roff(out, plans[i]);
         else

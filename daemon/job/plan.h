@@ -46,11 +46,13 @@ struct step {
 };
 
 struct plan {
-    const char *name; /* the job's kind; a kind may have several plans */
-    const char *title;
+    const char *name;  /* the job's kind; a kind may have several plans */
+    const char *title; /* of its table in the manual; NULL: it is that of the plan before */
     const struct step *steps;
     unsigned n_steps;
     const char *undone; /* the result when all steps were taken back */
+    const struct plan
+        *before; /* whose steps were done before these, and are taken back too; NULL */
     /* Of guests that are shut off: fetches what the probes need from the image files, and then
      * calls engine_judge. Such a job needs no monitor, its probes get no view. NULL: QEMU is asked.
      */
@@ -71,8 +73,8 @@ struct plan {
     void (*conclude)(struct job *, const char *result);
 };
 
-extern const struct plan plan_snapshot, plan_off_snapshot, plan_back, plan_commit, plan_keep,
-    plan_merge, plan_pull, plan_off_commit, plan_off_active;
+extern const struct plan plan_snapshot, plan_off_snapshot, plan_back, plan_commit, plan_copy,
+    plan_keep, plan_copied, plan_merge, plan_pull, plan_off_commit, plan_off_active;
 
 /* The plan of a kind that has a step of that name, and its index; NULL for an unknown one. */
 const struct plan *plan_of_step(const char *kind, const char *step, unsigned *ret_index);

@@ -68,7 +68,7 @@ static const char *stall_only(const struct record_job *job, const char *role, co
 }
 
 /* What receives the data: the layer above of a pull, the layer below of a snapshot that is given
- * back, the base of a commit. */
+ * back, the base of a commit, the target of a copy. */
 const char *stall_file(const struct record_job *job)
 {
     bool pull = is(job->kind, "pull"), space = job->flags & JOB_STALL_SPACE;
@@ -76,7 +76,8 @@ const char *stall_file(const struct record_job *job)
     if (pull)
         return space ? stall_only(job, "above", "above") : NULL;
     if (job->flags & JOB_STALL_READ)
-        return stall_only(job, "top", "intermediate");
+        return is(job->kind, "copy") ? stall_only(job, "source", "backing")
+                                     : stall_only(job, "top", "intermediate");
     return stall_only(job, is(job->kind, "snapshot") ? "source" : "base", "target");
 }
 

@@ -27,15 +27,19 @@ static int tune_error(const struct job *job, struct error *err)
     return error_text(err, "state", job->record.state);
 }
 
-static bool tune_at(const struct job *job, const char *commit, const char *merge)
+/* QEMU has the job, or is about to get it. */
+static bool tune_runs(const struct job *job)
 {
     const char *name = job_step(job)->name;
 
-    if (job_has(job, JOB_UNDOING))
-        return false;
-    if (job->plan == &plan_commit)
-        return strcmp(name, commit) == 0;
-    return (job->plan == &plan_merge || job->plan == &plan_pull) && strcmp(name, merge) == 0;
+    return !job_has(job, JOB_UNDOING) &&
+           (strcmp(name, "converge") == 0 || strcmp(name, "merge-converge") == 0);
+}
+
+static bool tune_begins(const struct job *job)
+{
+    return !job_has(job, JOB_UNDOING) &&
+           (job_is_before(job, "converge") || job_is_before(job, "merge-converge"));
 }
 
 static void tune_end(struct tuning *tuning, struct job *job, const struct error *err)
@@ -96,7 +100,7 @@ static void tune_begun(void *arg, struct job *job, const struct error *err _unus
     struct tuning *tuning = arg;
     _cleanup_error_ struct error late = {0};
 
-    if (tune_at(job, "converge", "merge-converge") && job->domain->connected) {
+    if (tune_runs(job) && job->domain->connected) {
         tune_send(tuning, job);
         return;
     }
@@ -111,12 +115,12 @@ static bool tune_is_open(const struct job *job, const struct tuning *what)
 
     if (stalled && !job_has(job, JOB_UNDOING) && what->what == TUNE_RESUME)
         return true;
-    return tune_at(job, "converge", "merge-converge") && !(stalled && what->what == TUNE_PAUSE);
+    return tune_runs(job) && !(stalled && what->what == TUNE_PAUSE);
 }
 
 static int tune(struct job *job, const struct tuning *what, struct error *err)
 {
-    bool begins = tune_at(job, "start", "merge-start");
+    bool begins = tune_begins(job);
     struct tuning *tuning;
 
     if (!begins && !tune_is_open(job, what))

@@ -43,7 +43,7 @@ struct record_domain {
 /* An image that a job touches. */
 struct record_image {
     char *disk; /* target */
-    char *role; /* "source", "overlay", "top", "base", "intermediate", "target", "memory" */
+    char *role; /* "source", "overlay", "top", "base", "intermediate", "target", "backing", … */
     char *file, *format, *node;
     int64_t virtual_size;
     dev_t dev; /* identity of a file that the job made or will remove; ino 0: none */
@@ -70,6 +70,7 @@ enum record_job_flag {
     JOB_UNDOING = 1 << 13,    /* steps are taken back */
     JOB_READY_SENT = 1 << 14, /* job.ready was announced */
     JOB_PAUSED_BY_USER = 1 << 15,
+    JOB_SHALLOW = 1 << 16,     /* a copy of the active layer, on the old one's backing file */
     JOB_STALLED = 1 << 20,     /* stopped at an I/O error or on a full disk, and announced */
     JOB_STALL_SPACE = 1 << 21, /* the disk was full */
     JOB_STALL_READ = 1 << 22,  /* what failed was reading */

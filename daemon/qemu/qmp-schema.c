@@ -74,7 +74,7 @@ static const struct feature_row {
                                    {"snapshot-save", "snapshot-load", "snapshot-delete"},
                                    NULL},
     [QMP_FEATURE_STREAM_BOTTOM] = {"block-stream.bottom", {"block-stream"}, "bottom"},
-    [QMP_FEATURE_MIRROR] = {"blockdev-mirror.auto-finalize", {"blockdev-mirror"}, "auto-finalize"},
+    [QMP_FEATURE_MIRROR] = {"blockdev-mirror", {"blockdev-mirror"}, "auto-finalize"},
     [QMP_FEATURE_SYNC_WRITES] = {"blockdev-mirror.copy-mode", {"blockdev-mirror"}, "copy-mode"},
     [QMP_FEATURE_BACKING_MASK] = {"block-commit.backing-mask-protocol",
                                   {"block-commit"},

@@ -97,6 +97,27 @@ class Content:
                         f"the guest was promised {number}")
         return None
 
+    def torn(self, disk, path):
+        """None when `path` holds the disk as it was at some moment, else what is wrong with it, in
+        words: the guest's writes go round the slots, so that the last one tells all others."""
+        keys = [image_key(name) for name in fakeqcow2.chain(path)]
+        found = {slot: self.read(keys, slot, "flushed") for slot in self.promised.get(disk, {})}
+        turning = [number for slot, number in found.items() if slot < SLOTS and number]
+        last = max(turning, default=0)
+        for slot, number in sorted(found.items()):
+            expected = self.promised[disk][slot]
+            if slot < SLOTS and expected > last:
+                expected = last - (last - slot) % SLOTS
+                expected = expected if expected in self.counted(disk) else None
+            if number != expected:
+                return f"{disk}: {path} has write {number} in slot {slot}, and {expected} is whole"
+        return None
+
+    def counted(self, disk):
+        """The numbers of the writes that went round the slots: those of the seed came first."""
+        seeds = [n for slot, n in self.promised.get(disk, {}).items() if slot >= SLOTS]
+        return range(max(seeds, default=0) + 1, self.writes.get(disk, 0) + 1)
+
     def to_json(self):
         return {"images": self.images, "promised": self.promised, "writes": self.writes}
 

@@ -211,7 +211,7 @@ class Graph:
             if parent.backing == name and not parent.is_filter:
                 raise QmpError(
                     f"Node '{name}' is busy: node is used as backing hd of '{parent.name}'")
-        if self.users(name):
+        if self.users(name) or any(name in job.own_backends() for job in jobs):
             raise QmpError(f"Node {name} is in use")
         self._forget(node)
 

@@ -55,9 +55,20 @@ class CommitJob:
         self.asked_to_end = False   # by job-complete or a soft cancel
         self.todo = []              # slots still to copy
         self.copied = 0
-        self.between = self.graph.chain(top)[:self.graph.chain(top).index(base)]
+        self.between = self.layers_between()
         driver = "mirror_top" if self.active else "commit_top"
         self.filter = self.graph.insert_filter(options.get("filter-node-name"), driver, top).name
+
+    def layers_between(self):
+        chain = self.graph.chain(self.top)
+        return chain[:chain.index(self.base)]
+
+    def layers_to_copy(self):
+        return [self.graph.nodes[name].key for name in self.between]
+
+    def take_base(self):
+        self.base_read_only = self.graph.nodes[self.base].read_only
+        self.graph.set_read_only(self.base, False)
 
     # ---- what others see ----
 
@@ -135,10 +146,8 @@ class CommitJob:
     def start(self):
         self.enter("created")
         self.enter("running")
-        images = [self.graph.nodes[name].key for name in self.between]
-        self.todo = self.content.allocated(images)
-        self.base_read_only = self.graph.nodes[self.base].read_only
-        self.graph.set_read_only(self.base, False)
+        self.todo = self.content.allocated(self.layers_to_copy())
+        self.take_base()
         if self.active and not self.todo:
             # With a real one this may come on either side of the reply.
             self.become_ready()
@@ -315,6 +324,16 @@ class CommitJob:
         self.go_on()
 
 
+def check_new_job(machine, job_id, options):
+    if not job_id[:1].isalpha() or not all(c.isalnum() or c in "-._" for c in job_id):
+        raise QmpError(f"Invalid job ID '{job_id}'")
+    if job_id in machine.jobs:
+        raise QmpError(f"Job ID '{job_id}' already in use")
+    name = options.get("filter-node-name")
+    if name is not None and name in machine.graph.nodes:
+        raise QmpError(f"Duplicate nodes with node-name='{name}'")
+
+
 def start_commit(machine, options):
     """block-commit: `top` is the disk's root, then the job is an active one, or a layer below
     it."""
@@ -333,12 +352,6 @@ def start_commit(machine, options):
         raise QmpError(f"'{top if top not in chain else base}' is not in this backing file chain")
     if chain.index(base) <= chain.index(top):
         raise QmpError(f"Top '{top}' is not above base '{base}' in the chain")
-    if not job_id[:1].isalpha() or not all(c.isalnum() or c in "-._" for c in job_id):
-        raise QmpError(f"Invalid job ID '{job_id}'")
-    if job_id in machine.jobs:
-        raise QmpError(f"Job ID '{job_id}' already in use")
-    name = options.get("filter-node-name")
-    if name is not None and name in graph.nodes:
-        raise QmpError(f"Duplicate nodes with node-name='{name}'")
+    check_new_job(machine, job_id, options)
     machine.jobs[job_id] = job = CommitJob(machine, job_id, base, top, device.name, options)
     job.start()

@@ -17,6 +17,7 @@ import fakeshow
 from fakecontent import Content
 from fakegraph import Backend, Graph, QmpError
 from fakejobs import start_commit
+from fakemirror import start_mirror
 
 VERSION = {"qemu": {"major": 7, "minor": 2, "micro": 22}, "package": "fake"}
 
@@ -254,6 +255,9 @@ class Machine:
 
     def do_block_commit(self, arguments):
         start_commit(self, arguments)
+
+    def do_blockdev_mirror(self, arguments):
+        start_mirror(self, arguments)
 
     def _job(self, job_id):
         if job_id not in self.jobs:

@@ -379,6 +379,10 @@ class FakeQemu:
         """None when the disk can be started from this file, else what would be wrong."""
         return Content.from_json(self.state()["content"]).fault(name, path)
 
+    def torn(self, name, path):
+        """None when the file holds the disk as it was at some moment, else what is wrong."""
+        return Content.from_json(self.state()["content"]).torn(name, path)
+
     def kill(self):
         if self.pid is not None:
             try:

@@ -94,11 +94,11 @@ class TinyGuest(Machine):
         """Until `count` more writes have completed: the guest writes on."""
         return self.wait_acks(self.acked() + count, timeout)
 
-    def expected(self, target):
-        """For each slot of a disk: what it must hold, and what it may hold instead."""
+    def expected(self, target, last):
+        """For each slot of a disk after write `last`: what it must hold, and what it may hold
+        instead."""
         disks, disk = len(self.disks), self.targets.index(target)
         must, may = [0] * SLOTS, [set() for _ in range(SLOTS)]
-        last = self.acked()
         for number in range(1, last + 2):
             if number % disks != disk:
                 continue
@@ -110,8 +110,8 @@ class TinyGuest(Machine):
                 may[slot].clear()
         return must, may
 
-    def check(self, target, source):
-        """Holds an image, a path or a -blockdev object, against the acknowledged; raises Lost."""
+    def read_slots(self, source):
+        """The numbers in each slot of an image, a path or a -blockdev object."""
         with tempfile.TemporaryDirectory(prefix="snapvm-tiny-") as folder:
             raw = pathlib.Path(folder) / "raw"
             if not isinstance(source, dict):
@@ -120,12 +120,28 @@ class TinyGuest(Machine):
             with open(raw, "rb") as image:
                 image.seek(FIRST_BYTE)
                 data = image.read(SLOTS * SLOT_SIZE)
+        return [set(struct.unpack_from("<1024I", data, slot * SLOT_SIZE)) for slot in range(SLOTS)]
+
+    def check(self, target, source):
+        """Holds an image against the acknowledged; raises Lost."""
+        return self.compare(target, self.read_slots(source), self.acked())
+
+    def check_moment(self, target, source, earliest):
+        """Holds an image that stands still against some moment since write `earliest`."""
+        slots = self.read_slots(source)
+        last = max(max(words) for words in slots)
+        if not earliest <= last <= self.acked() + 1:
+            raise Lost(f"{target}: it ends with write {last}, and should be of a moment between "
+                       f"{earliest} and {self.acked()}")
+        return self.compare(target, slots, max(earliest, last - 1))
+
+    def compare(self, target, slots, last):
         wrong = []
-        for slot, (must, may) in enumerate(zip(*self.expected(target))):
-            words = set(struct.unpack_from("<1024I", data, slot * SLOT_SIZE))
+        for slot, (must, may) in enumerate(zip(*self.expected(target, last))):
+            words = slots[slot]
             if words != {must} and not any(words <= {must, number} for number in may):
                 wrong.append(f"slot {slot}: {sorted(words)[:3]} instead of {must}")
         if wrong:
-            raise Lost(f"{target}: {len(wrong)} of {SLOTS} slots wrong after write {self.acked()}: "
+            raise Lost(f"{target}: {len(wrong)} of {SLOTS} slots wrong after write {last}: "
                        + "; ".join(wrong[:3]))
-        return self.acked()
+        return last

@@ -50,7 +50,10 @@ def check_all(world, clean=False):
         return "unknown"
     check_images(world, disks, alive)
     results = [check_job(world, job, disks) for job in jobs]
-    require(len({DONE[r] for r in results}) <= 1, f"a group that is not all or none: {results}")
+    moved = {place(job["kind"], r) != "old" for job, r in zip(jobs, results)}
+    require(len(moved) <= 1, f"a group that is not all or none: {results}")
+    for job in jobs:
+        check_copy(world, job)
     check_files(world, jobs)
     if alive:
         check_qemu(world, disks)
@@ -62,6 +65,30 @@ def check_all(world, clean=False):
         require(result in world.scenario.expects.split(),
                 f"expected {world.scenario.expects}, is {result}; {world.errors or jobs}")
     return result
+
+
+def place(kind, result):
+    """Where the disk is after it."""
+    if kind == "copy":
+        return "new" if result == "pivoted" else "old"
+    return DONE[result]
+
+
+def check_copy(world, job):
+    """What is called a whole copy is one, on the disk; what is none is gone, unless somebody else
+    made the file."""
+    result = job["outcome"]["result"]
+    if job["kind"] != "copy" or result == "pivoted":
+        return
+    entry = next(e for e in job["outcome"]["files"] if e["role"] == "target")
+    if result == "completed":
+        require(entry["state"] == "valid", f"completed, and the copy is {entry}")
+        found = world.fake.torn(job["disk"], entry["file"])
+        require(found is None, f"called a whole copy: {found}")
+    elif world.scenario.reuse:
+        require(entry["state"] == "invalid", f"{result}, and the file that was there is {entry}")
+    else:
+        require(entry["state"] == "removed", f"{result}, and the copy is {entry}")
 
 
 def check_images(world, disks, alive):
@@ -89,7 +116,7 @@ def check_job(world, job, disks):
     for target in touched:
         chain = world.chains[target]
         expected = {"old": disks[target] == chain[-1], "base": disks[target] == chain[0],
-                    "new": disks[target] not in chain}[DONE[result]]
+                    "new": disks[target] not in chain}[place(job["kind"], result)]
         require(expected, f"{result}, but {target} is active in {disks[target]}: {outcome}")
     if job["disk"]:
         require(outcome["active"] == disks[job["disk"]], f"active is not {disks}: {outcome}")

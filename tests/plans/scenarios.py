@@ -1,13 +1,19 @@
 """The scenarios: what a client asks for, on which guest. `act` may be run any number of times, over
 crashes."""
 
-from world import DOMAIN
+import os
+
+import fakeqcow2
+from world import DOMAIN, SIZE
 
 
 class Scenario:
     kind = None
     deletes = False
     quiesce = "none"
+
+    def prepare(self, world):
+        """Makes the files that the scenario begins with, beside the disks."""
 
     def __init__(self, name, expects, disks=1, layers=2, running=True, style="blockdev", agent=True,
                  quick=False, job_fault=None, fault_disk=None):
@@ -80,6 +86,53 @@ class Commit(Scenario):
             world.ask(f"cancel-{job}", "job.cancel", job=job, wait="ended", **force)
 
 
+class Copy(Scenario):
+    """Copies of all disks, of the first `copies` alone with active commits of the others, and how
+    they end: `pivot`, `whole` when ready, `cancel` while running or `at-once`, `force` when
+    ready."""
+    kind = "copy"
+
+    def __init__(self, name, expects, end, copies=None, shallow=False, format="qcow2", reuse=False,
+                 auto=False, **more):
+        super().__init__(name, expects, **more)
+        self.end, self.copies, self.shallow, self.format = end, copies, shallow, format
+        self.reuse, self.auto = reuse, auto
+
+    def dest(self, world, target):
+        return os.path.join(world.images, f"copy-{target}")
+
+    def prepare(self, world):
+        for target, files in world.chains.items() if self.reuse else ():
+            fakeqcow2.create(self.dest(world, target), SIZE, files[-2] if self.shallow else None)
+
+    def act(self, world):
+        slow = self.end in ("cancel", "at-once")
+        how = {"wait": "no", "bandwidth": 1} if slow else {"wait": "ready"}
+        jobs = []
+        for number, target in enumerate(world.chains):
+            if self.copies is not None and number >= self.copies:
+                job = world.ask(f"commit-{target}", "block.commit", domain=DOMAIN, disk=target,
+                                active=True, **how)
+            else:
+                dest = {"file": self.dest(world, target), "format": self.format}
+                if self.auto:
+                    how = {"wait": "ended"}
+                job = world.ask(f"copy-{target}", "block.copy", domain=DOMAIN, disk=target,
+                                dest=dest, shallow=self.shallow, reuse=self.reuse,
+                                auto_pivot=self.auto, **how)
+            if job is None:
+                return
+            jobs.append(job["id"])
+        if self.end == "pivot" and not self.auto:
+            which = {"job": jobs[0]} if len(jobs) == 1 else {"jobs": jobs}
+            world.ask("pivot", "job.pivot", wait="ended", **which)
+        for job in jobs if self.end != "pivot" else ():
+            if self.end == "cancel":
+                world.wait_begun(job)
+            force = {"force": True} if self.end == "force" else {}
+            world.ask(f"cancel-{job}", "job.cancel", job=job, wait="ended", **force)
+
+
 SNAPSHOTS = [
     Snapshot("snapshot-none", "completed", "none", quick=True),
     Snapshot("snapshot-preferred", "completed", "preferred"),
@@ -120,4 +173,32 @@ COMMITS = [
     Commit("cancel-at-once", "cancelled", "at-once", quick=True),
     Commit("cancel-force", "cancelled", "force", quick=True),
     Commit("cancel-force-paused", "cancelled", "force", running=False),
+]
+
+COPIES = [
+    Copy("copy-pivot", "pivoted", "pivot", quick=True),
+    Copy("copy-pivot-auto", "pivoted", "pivot", auto=True),
+    Copy("copy-pivot-shallow", "pivoted", "pivot", shallow=True, layers=3, quick=True),
+    Copy("copy-pivot-raw", "pivoted", "pivot", format="raw"),
+    Copy("copy-pivot-drive", "pivoted", "pivot", style="drive"),
+    Copy("copy-pivot-drive-shallow", "pivoted", "pivot", style="drive", shallow=True),
+    Copy("copy-pivot-paused", "pivoted", "pivot", running=False),
+    Copy("copy-pivot-reuse", "pivoted", "pivot", reuse=True),
+    Copy("copy-pivot-2", "pivoted", "pivot", disks=2),
+    Copy("copy-pivot-2-mixed", "pivoted", "pivot", disks=2, copies=1, quick=True),
+    Copy("copy-pivot-fails-to-run", "failed", "pivot", job_fault="run"),
+    Copy("copy-pivot-fails-to-prepare", "failed", "pivot", job_fault="prepare"),
+    Copy("copy-pivot-fails-to-switch", "failed", "pivot", job_fault="finalize"),
+    Copy("copy-pivot-2-mixed-fails-to-prepare", "failed", "pivot", disks=2, copies=1,
+         job_fault="prepare"),
+    Copy("copy-whole", "completed", "whole", quick=True),
+    Copy("copy-whole-shallow", "completed", "whole", shallow=True),
+    Copy("copy-whole-raw", "completed", "whole", format="raw"),
+    Copy("copy-whole-reuse", "completed", "whole", reuse=True),
+    Copy("copy-whole-paused", "completed", "whole", running=False),
+    Copy("copy-whole-fails-to-prepare", "failed", "whole", job_fault="prepare"),
+    Copy("copy-cancel-running", "cancelled", "cancel", quick=True),
+    Copy("copy-cancel-at-once", "cancelled", "at-once"),
+    Copy("copy-cancel-force", "cancelled", "force"),
+    Copy("copy-cancel-force-reuse", "cancelled", "force", reuse=True),
 ]

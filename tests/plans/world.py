@@ -38,6 +38,7 @@ class World:
         os.makedirs(guest)
         targets = [f"vd{chr(97 + n)}" for n in range(scenario.disks)]
         self.chains = {target: self.make_chain(target) for target in targets}
+        scenario.prepare(self)
         self.first_files = set(os.listdir(self.images))
         disks = [disk(name, files, scenario.style) for name, files in self.chains.items()]
         self.fake = FakeQemu(guest, disks,

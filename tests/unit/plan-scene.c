@@ -60,6 +60,8 @@ static const struct {
     const char *top, *middle, *base; /* roles of the layers; NULL: takes no part */
 } casts[] = {
     [COMMIT] = {"active-commit", &plan_commit, "", "top", "intermediate", "base"},
+    [COPY] = {"copy", &plan_copy, "", "source", "backing", "target"},
+    [COPIED] = {"copy", &plan_copied, "", "source", "backing", "target"},
     [KEEP] = {"active-commit", &plan_keep, "", "top", "intermediate", "base"},
     [BACK] = {"snapshot", &plan_back, "back-", "overlay", NULL, "source"},
     [SNAPSHOT] = {"snapshot", &plan_snapshot, "", "source", NULL, NULL},
@@ -83,7 +85,7 @@ static void scene_cast(struct scene *s, enum kind kind, unsigned i)
 
 static void scene_jobs(struct scene *s, enum kind kind)
 {
-    bool each = kind == COMMIT || kind == KEEP || kind == MERGE || kind == PULL;
+    bool each = kind != BACK && kind != SNAPSHOT;
 
     for (unsigned i = 0; i < s->n; i++) {
         if (i == 0 || each) {

@@ -21,8 +21,9 @@ extern const struct naming {
     bool drive; /* the disks are known by the drive's id */
 } namings[N_NAMINGS];
 
-/* A commit has a job a disk, the others have one job with all disks. */
-enum kind { COMMIT, BACK, KEEP, SNAPSHOT, MERGE, PULL };
+/* A commit or a copy has a job a disk, the others have one job with all disks. A copy goes to the
+ * node that is the base of a commit. */
+enum kind { COMMIT, COPY, BACK, KEEP, COPIED, SNAPSHOT, MERGE, PULL };
 
 struct scene {
     struct stage stage;

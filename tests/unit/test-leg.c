@@ -48,8 +48,8 @@ static void assert_leg(const struct leg *leg, const struct job *job, const char 
 {
     ck_assert_ptr_eq(leg->job, job);
     ck_assert_str_eq(leg->name, name);
-    ck_assert_str_eq(leg->top->node, top);
-    ck_assert_str_eq(leg->base->node, base);
+    ck_assert_str_eq(leg->from->node, top);
+    ck_assert_str_eq(leg->to->node, base);
 }
 
 START_TEST(legs_of_several_members)

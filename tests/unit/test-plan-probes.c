@@ -55,6 +55,7 @@ START_TEST(commits_and_ways_back)
 {
     for (int i = 0; i < N(namings); i++) {
         check_statuses(COMMIT, &namings[i], &status_rows[_i]);
+        check_statuses(COPY, &namings[i], &status_rows[_i]);
         check_statuses(BACK, &namings[i], &status_rows[_i]);
     }
 }
@@ -70,6 +71,58 @@ START_TEST(ends_without_pivot)
 {
     for (int i = 0; i < N(namings); i++)
         check_statuses(KEEP, &namings[i], &keep_rows[_i]);
+}
+END_TEST
+
+static const struct status_row copied_rows[] = {
+    {"keep", JOB_KEEP, ON_FILTER, "lnnnnnmhmln"},
+    {"let-go", JOB_KEEP | JOB_DECIDED, ON_FILTER, "hmmmmmmnmhm"},
+    {"close", JOB_KEEP | JOB_DECIDED, ON_TOP, "nnnnnnnnnnn"}, /* the target is open */
+};
+
+START_TEST(copies_without_pivot)
+{
+    for (int i = 0; i < N(namings); i++)
+        check_statuses(COPIED, &namings[i], &copied_rows[_i]);
+}
+END_TEST
+
+/* A target that cannot be closed is left open. */
+START_TEST(copies_closed)
+{
+    struct scene s;
+
+    scene_init(&s, COPIED, &namings[0], 1);
+    ck_assert_int_eq(letter(scene_probe(&s, "close")), 'n');
+    s.jobs[0]->retry_ms = PIVOT_PATIENCE_MS;
+    ck_assert_int_eq(letter(scene_probe(&s, "close")), 'h');
+    s.jobs[0]->retry_ms = 0;
+    view_remove_node(s.domain->view, s.naming->base[0]);
+    ck_assert_int_eq(letter(scene_probe(&s, "close")), 'h');
+    scene_status(&s, 0, VIEW_JOB_CONCLUDED);
+    ck_assert_int_eq(letter(scene_probe(&s, "close")), 'n');
+    scene_deinit(&s);
+}
+END_TEST
+
+/* A copy that QEMU has begun goes on, one that it has not goes back. */
+START_TEST(copies_after_a_restart)
+{
+    static const char *const early[] = {"target", "open", "start"};
+    struct scene s;
+
+    for (int i = 0; i < N(early); i++) {
+        scene_init(&s, COPY, &namings[0], 1);
+        plan_of_step("copy", early[i], &s.jobs[0]->step);
+        ck_assert_int_eq(plan_copy.forward(s.jobs[0], s.domain->view, NULL), -1);
+        scene_status(&s, 0, VIEW_JOB_CREATED);
+        ck_assert_int_eq(plan_copy.forward(s.jobs[0], s.domain->view, NULL), 0);
+        scene_deinit(&s);
+    }
+    scene_init(&s, COPY, &namings[0], 1);
+    plan_of_step("copy", "converge", &s.jobs[0]->step);
+    ck_assert_int_eq(plan_copy.forward(s.jobs[0], s.domain->view, NULL), 0);
+    scene_deinit(&s);
 }
 END_TEST
 
@@ -140,6 +193,7 @@ START_TEST(pairs)
 {
     for (int i = 0; i < N(namings); i++) {
         check_pair(COMMIT, &namings[i], &pair_rows[_i]);
+        check_pair(COPY, &namings[i], &pair_rows[_i]);
         check_pair(BACK, &namings[i], &pair_rows[_i]);
     }
 }
@@ -171,9 +225,9 @@ static void scene_close(struct scene *s, unsigned leg)
 START_TEST(tidied)
 {
     const struct tidy_row *row = &tidy_rows[_i];
-    const enum kind kinds[] = {COMMIT, BACK};
+    const enum kind kinds[] = {COMMIT, COPY, BACK};
 
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < N(kinds); i++) {
         struct scene s;
 
         scene_init(&s, kinds[i], &namings[0], 2);
@@ -235,6 +289,25 @@ START_TEST(tidied_after_a_reversal)
 }
 END_TEST
 
+/* Of a copy it is the target that is closed then, and of a shallow one what lies below stays. */
+START_TEST(tidied_copies)
+{
+    struct scene s;
+
+    scene_init(&s, COPY, &namings[0], 1);
+    ck_assert_int_eq(letter(scene_probe(&s, "tidy")), 'n');
+    view_remove_node(s.domain->view, s.naming->top[0]);
+    ck_assert_int_eq(letter(scene_probe(&s, "tidy")), 'n');
+    s.jobs[0]->record.flags |= JOB_SHALLOW;
+    ck_assert_int_eq(letter(scene_probe(&s, "tidy")), 'h');
+    s.jobs[0]->record.flags |= JOB_REVERSED;
+    ck_assert_int_eq(letter(scene_probe(&s, "tidy")), 'n');
+    view_remove_node(s.domain->view, s.naming->base[0]);
+    ck_assert_int_eq(letter(scene_probe(&s, "tidy")), 'h');
+    scene_deinit(&s);
+}
+END_TEST
+
 static const struct skip_row {
     const char *step;
     uint32_t a, b;
@@ -276,6 +349,10 @@ static TCase *pivot_case(void)
     tcase_add_loop_test(tcase, vcpus_that_are_ours_are_let_go, 0, N(release_rows));
     tcase_add_loop_test(tcase, tidied, 0, N(tidy_rows));
     tcase_add_test(tcase, tidied_after_a_reversal);
+    tcase_add_test(tcase, tidied_copies);
+    tcase_add_loop_test(tcase, copies_without_pivot, 0, N(copied_rows));
+    tcase_add_test(tcase, copies_closed);
+    tcase_add_test(tcase, copies_after_a_restart);
     tcase_add_loop_test(tcase, steps_that_do_not_apply, 0, N(skip_rows));
     return tcase;
 }

@@ -1,0 +1,94 @@
+/* Active commits as jobs: how one is made, and what its images are worth when it has ended. The way
+ * between is that of plan-pivot.c. */
+#include "job/commit.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "domain/disk.h"
+#include "domain/domains.h"
+#include "job/engine.h"
+#include "job/leg.h"
+#include "journal/journal.h"
+#include "qemu/qmp-command.h"
+#include "qemu/view.h"
+
+void commit_start_leg(struct job *leader, const struct leg *leg)
+{
+    char filter[JOB_NAME_SIZE];
+    struct qmp_commit commit = {
+        .job = leg->name,
+        .device = leg->from->node,
+        .top = leg->from->node,
+        .base = leg->to->node,
+        .filter = job_filter_name(leg->job, leg->from->disk, filter),
+        .speed = leg->job->record.bandwidth,
+    };
+
+    qmp_block_commit(job_qmp(leader), &commit, job_reply, leader);
+}
+
+void commit_take_chain(struct record_disk *disk, const struct leg *leg)
+{
+    unsigned n = 0;
+
+    while (n < disk->n_chain && strcmp(disk->chain[n].file, leg->to->file) != 0)
+        n++;
+    if (n < disk->n_chain)
+        record_disk_drop_layers(disk, 0, n);
+}
+
+static const char *commit_worth(bool pivoted, const struct record_image *image)
+{
+    bool base = strcmp(image->role, "base") == 0;
+
+    if (pivoted)
+        return base ? "active" : "invalid";
+    return strcmp(image->role, "top") == 0 ? "active" : "backing";
+}
+
+void commit_conclude(struct job *job, const char *result)
+{
+    struct record_disk *disk = disk_find(job->domain, job->record.disk);
+    bool pivoted = strcmp(result, "pivoted") == 0 && !job_has(job, JOB_REVERSED);
+
+    if (strcmp(result, "pivoted") == 0 && !pivoted)
+        xstrset(&job->record.result, "failed");
+    if (pivoted)
+        error_clear(&job->record.error);
+    for (unsigned i = 0; i < job->record.n_images; i++) {
+        struct record_image *image = &job->record.images[i];
+        const char *worth = commit_worth(pivoted, image);
+
+        if (strcmp(worth, "active") == 0)
+            xstrset(&job->record.active, image->file);
+        if (!image->state || strcmp(image->state, "removed") != 0)
+            xstrset(&image->state, worth);
+    }
+    if (disk)
+        disk->held = false;
+}
+
+struct job *commit_new(struct engine *engine, struct domain *domain, struct record_disk *disk,
+                       unsigned base, uint32_t flags, int64_t bandwidth)
+{
+    struct job *job = job_new(engine, domain, "active-commit");
+    const struct view_node *node = disk_top(domain, disk);
+
+    job->record.id = journal_next_job(domain->owner->journal);
+    job->record.disk = xstrdup(disk->target);
+    job->record.flags = flags;
+    job->record.bandwidth = bandwidth;
+    for (unsigned i = 0; i <= base && node; i++, node = view_below(domain->view, node)) {
+        const char *role = i == 0 ? "top" : i == base ? "base" : "intermediate";
+        struct record_image *image =
+            record_job_add_image(&job->record, disk->target, role, disk->chain[i].file);
+
+        xstrset(&image->format, node->driver);
+        xstrset(&image->node, node->name);
+        image->virtual_size = node->virtual_size;
+    }
+    job->plan = plan_of_step("active-commit", "start", &job->step);
+    return job;
+}
