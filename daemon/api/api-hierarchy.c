@@ -174,10 +174,11 @@ static int delete_check(const struct domain *domain, json_object *params, struct
                   "children means the snapshot as well, children_only leaves it: say one of them");
         return error_text(err, "param", "children_only");
     }
-    if (!json_flag(params, "metadata_only", 0)) {
+    if (!json_flag(params, "metadata_only", 0) && strcmp(domain_state(domain), "shutoff") != 0) {
         error_set(err, SNAPVM_ERROR_UNSUPPORTED,
-                  "this snapvmd cannot merge a snapshot's data away; metadata_only forgets it");
-        return error_text(err, "feature", "deleting a snapshot's data");
+                  "this snapvmd merges a snapshot's data away only while the guest is shut off: "
+                  "shut it down first, or forget the record by metadata_only");
+        return error_text(err, "feature", "deleting a running guest's data");
     }
     return turn_need_free(domain, err);
 }
@@ -196,10 +197,12 @@ void snapshot_delete_handle(struct call *call)
         return;
     if (delete_check(domain, call_params(call), &err) == 0)
         snapshot = snapshot_need(domain, name, &err);
-    if (snapshot)
+    if (!snapshot)
+        call_error(call, &err);
+    else if (json_flag(call_params(call), "metadata_only", 0))
         forget_start(call, domain, snapshot);
     else
-        call_error(call, &err);
+        snapshot_delete_data(call, domain);
 }
 
 /* --- snapshot.xml --- */

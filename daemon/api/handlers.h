@@ -4,6 +4,7 @@
 #define SNAPVM_API_HANDLERS_H
 
 struct call;
+struct domain;
 
 void rpc_discover_handle(struct call *call);
 
@@ -27,6 +28,9 @@ void snapshot_redefine_handle(struct call *call);
 void snapshot_delete_handle(struct call *call);
 void snapshot_export_handle(struct call *call);
 void snapshot_import_handle(struct call *call);
+void snapshot_revert_handle(struct call *call);
+/* Of one that is there, with its data; the request was begun. */
+void snapshot_delete_data(struct call *call, struct domain *domain);
 
 void block_commit_handle(struct call *call);
 void block_copy_handle(struct call *call);

@@ -250,7 +250,8 @@ static const struct method methods[] = {
            .handler = snapshot_redefine_handle, .either = "xml|snapshot"),
     METHOD("snapshot.delete", OPERATOR, STARTS, .params = delete,
            .handler = snapshot_delete_handle),
-    METHOD("snapshot.revert", OPERATOR, STARTS, .params = revert),
+    METHOD("snapshot.revert", OPERATOR, STARTS, .params = revert,
+           .handler = snapshot_revert_handle),
     METHOD("snapshot.export", READER, READS, .params = domain, .handler = snapshot_export_handle),
     METHOD("snapshot.import", ADMIN, ALTERS, .params = import, .handler = snapshot_import_handle),
 

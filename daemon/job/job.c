@@ -107,6 +107,17 @@ struct job *job_on_disk(const struct domain *domain, const char *target)
     return NULL;
 }
 
+int job_need_free(const struct domain *domain, struct error *err)
+{
+    const struct job *job = TAILQ_FIRST(&domain->jobs);
+
+    if (!job)
+        return 0;
+    error_set(err, SNAPVM_ERROR_BUSY, "job %lld of domain %s has not ended; wait for its end",
+              (long long)job->record.id, domain->record.name);
+    return error_number(err, "job", job->record.id);
+}
+
 #define JOB_NAME_LETTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._"
 
 /* FNV-1a. */

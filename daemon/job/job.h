@@ -108,6 +108,9 @@ struct record_image *job_image(const struct job *job, const char *disk, const ch
 /* The job that holds a disk, NULL when it is free. */
 struct job *job_on_disk(const struct domain *domain, const char *target);
 
+/* Busy (job) while any job of the domain has not ended. */
+int job_need_free(const struct domain *domain, struct error *err);
+
 /* Why the work of a leader and its members failed: what is noted of one of them already, or what
  * QEMU says of its job (QemuError). False, and no error, when nothing tells. */
 bool job_why_failed(const struct job *leader, struct error *err);

@@ -11,7 +11,8 @@ static bool is(const struct record_image *image, const char *role)
 
 bool leg_merges(const struct record_image *image)
 {
-    return is(image, "top") || is(image, "overlay") || is(image, "intermediate");
+    return is(image, "top") || is(image, "overlay") || is(image, "intermediate") ||
+           is(image, "branch");
 }
 
 bool leg_leaves(const struct job *job, const struct record_image *image)

@@ -13,6 +13,7 @@
 #include "domain/disk.h"
 #include "domain/domains.h"
 #include "domain/shutoff.h"
+#include "job/delete-job.h"
 #include "job/engine.h"
 #include "job/evidence.h"
 #include "job/files.h"
@@ -23,6 +24,11 @@
 #include "job/strand.h"
 #include "journal/journal.h"
 #include "proto/snapvm-errors.h"
+
+static bool is_delete(const struct job *job)
+{
+    return strcmp(job->record.kind, "snapshot-delete") == 0;
+}
 
 /* --- evidence --- */
 
@@ -104,6 +110,16 @@ static void off_decide_note(struct job *job, struct journal_txn *txn)
     xstrset(&job->record.state, "finishing");
     strands_lower(job);
     journal_put_domain(txn, &job->domain->record);
+    if (is_delete(job))
+        delete_note(job, txn);
+}
+
+/* It is durable. */
+static void off_decide_act(struct job *job)
+{
+    if (is_delete(job))
+        delete_apply(job);
+    job_acted(job, NULL);
 }
 
 static bool off_headers_skip(const struct job *job)
@@ -170,9 +186,11 @@ static const struct step off_merge_steps[] = {
      .image = "the old chain; the base holds a part"},
     {.name = "off-decide",
      .probe = off_decided_probe,
+     .act = off_decide_act,
      .flags = STEP_RECORD | STEP_DECIDE,
      .note = off_decide_note,
-     .does = "record that the merged layers are no longer part of the chain",
+     .does = "record that the merged layers are no longer part of the chain, and that a snapshot "
+             "which is deleted is gone",
      .image = "both chains, hence the new one"},
     {.name = "off-headers",
      .probe = off_headers_probe,
@@ -215,7 +233,7 @@ static const char *off_merge_worth(const struct job *job, const struct record_im
 
     if (strcmp(image->role, "top") == 0)
         return live ? "invalid" : "valid";
-    if (strcmp(image->role, "intermediate") == 0)
+    if (strcmp(image->role, "intermediate") == 0 || strcmp(image->role, "branch") == 0)
         return "invalid";
     return "backing";
 }
@@ -284,6 +302,17 @@ struct job *off_merge_new(struct engine *engine, struct domain *domain, struct r
 const struct plan plan_off_commit = {
     .name = "commit",
     .title = "Commit of inner layers, the guest is shut off",
+    .steps = off_merge_steps,
+    .n_steps = sizeof(off_merge_steps) / sizeof(off_merge_steps[0]),
+    .undone = "failed",
+    .look = evidence_look,
+    .forward = off_merge_forward,
+    .conclude = off_merge_conclude,
+};
+
+const struct plan plan_off_delete = {
+    .name = "snapshot-delete",
+    .title = "Deletion of snapshots, the guest is shut off",
     .steps = off_merge_steps,
     .n_steps = sizeof(off_merge_steps) / sizeof(off_merge_steps[0]),
     .undone = "failed",

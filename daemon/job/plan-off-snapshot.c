@@ -16,9 +16,15 @@
 #include "job/evidence.h"
 #include "job/files.h"
 #include "job/hold.h"
+#include "job/revert-job.h"
 #include "job/snapshot-job.h"
 #include "journal/journal.h"
 #include "proto/snapvm-errors.h"
+
+static bool is_revert(const struct job *job)
+{
+    return strcmp(job->record.kind, "revert") == 0;
+}
 
 static bool is_overlay(const struct record_image *image)
 {
@@ -80,7 +86,7 @@ static void off_overlays_held(struct job *job, const struct error *err)
 static void off_overlays_act(struct job *job)
 {
     xstrset(&job->record.state, "running");
-    hold_images(job, "source", off_overlays_held);
+    hold_images(job, is_revert(job) ? "left" : "source", off_overlays_held);
 }
 
 static void off_overlays_removed(struct job *job, const struct error *err)
@@ -98,6 +104,18 @@ static void off_overlays_undo(struct job *job)
 static void off_overlays_note(struct job *job, struct journal_txn *txn)
 {
     journal_put_domain(txn, &job->domain->record);
+}
+
+static void off_settle_note(struct job *job, struct journal_txn *txn)
+{
+    _cleanup_free_ char *body = NULL;
+
+    if (!is_revert(job)) {
+        snapshot_settle_note(job, txn);
+        return;
+    }
+    body = record_name_event(job->record.snapshot);
+    journal_add_event(txn, "snapshot.current", job->record.domain, body);
 }
 
 static void off_settle_act(struct job *job)
@@ -119,7 +137,7 @@ static const struct step off_snapshot_steps[] = {
     {.name = "off-settle",
      .act = off_settle_act,
      .flags = STEP_END,
-     .note = snapshot_settle_note,
+     .note = off_settle_note,
      .does = "the overlays as the disks, metadata, current snapshot, outcome and events in one "
              "commit",
      .image = "the overlay"},
@@ -139,7 +157,7 @@ static int off_snapshot_forward(const struct job *job, const struct view *view _
     for (unsigned i = 0; i < job->record.n_images; i++) {
         const struct record_image *image = &job->record.images[i];
 
-        if (!is_overlay(image) && evidence_of(job, image)->holders.writers)
+        if (evidence_of(job, image)->holders.writers)
             return image_in_use(err, image->file);
     }
     return 0;
@@ -165,6 +183,87 @@ static void off_snapshot_conclude(struct job *job, const char *result)
         xstrset(&job->record.evidence, "recovered-offline");
     snapshot_conclude(job, result);
 }
+
+/* --- going back --- */
+
+/* The disk goes on from its overlay, which lies on what the snapshot froze. */
+static void revert_disk(const struct job *job, const struct record_image *overlay)
+{
+    struct record_disk *disk = disk_find(job->domain, overlay->disk);
+
+    if (!disk)
+        return;
+    record_disk_drop_layers(disk, 0, disk->n_chain);
+    for (unsigned i = 0; i < job->record.n_images; i++) {
+        const struct record_image *image = &job->record.images[i];
+
+        if (strcmp(image->disk, overlay->disk) != 0 || strcmp(image->role, "left") == 0)
+            continue;
+        record_disk_add_layer(disk, image->file, image->format);
+        disk->chain[disk->n_chain - 1].virtual_size = image->virtual_size;
+    }
+}
+
+static const char *revert_worth(bool done, const struct record_image *image)
+{
+    bool left = strcmp(image->role, "left") == 0;
+
+    if (is_overlay(image))
+        return done ? "active" : "removed";
+    if (left)
+        return done ? "valid" : "active";
+    return done ? "backing" : "valid";
+}
+
+static void off_revert_conclude(struct job *job, const char *result)
+{
+    bool done = strcmp(result, "completed") == 0;
+
+    hold_release(job);
+    for (unsigned i = 0; i < job->record.n_images; i++) {
+        struct record_image *image = &job->record.images[i];
+
+        if (done && is_overlay(image))
+            revert_disk(job, image);
+        if (!image->state)
+            xstrset(&image->state, revert_worth(done, image));
+        if (!job->record.active && strcmp(image->state, "active") == 0)
+            xstrset(&job->record.active, image->file);
+    }
+    if (done)
+        xstrset(&job->domain->record.current_snapshot, job->record.snapshot);
+    if (job->recovered)
+        xstrset(&job->record.evidence, "recovered-offline");
+}
+
+struct job *revert_job_new(struct engine *engine, struct domain *domain, const char *snapshot)
+{
+    struct job *job = job_new(engine, domain, "revert");
+
+    job->plan = &plan_off_revert;
+    job->record.id = journal_next_job(domain->owner->journal);
+    job->record.snapshot = xstrdup(snapshot);
+    return job;
+}
+
+void revert_job_add_disk(struct job *job, const char *target, const char *file)
+{
+    struct record_image *image = record_job_add_image(&job->record, target, "overlay", file);
+
+    xstrset(&image->format, "qcow2");
+    image->made = true;
+}
+
+const struct plan plan_off_revert = {
+    .name = "revert",
+    .title = "Revert of a guest that is shut off",
+    .steps = off_snapshot_steps,
+    .n_steps = sizeof(off_snapshot_steps) / sizeof(off_snapshot_steps[0]),
+    .undone = "rolled-back",
+    .look = evidence_look,
+    .forward = off_snapshot_forward,
+    .conclude = off_revert_conclude,
+};
 
 const struct plan plan_off_snapshot = {
     .name = "snapshot",

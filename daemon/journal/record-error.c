@@ -118,3 +118,11 @@ char *record_snapshot_event(const char *name, bool quiesced)
     json_add_bool(body, "quiesced", quiesced);
     return xstrdup(json_text(body));
 }
+
+char *record_name_event(const char *name)
+{
+    _cleanup_json_ json_object *body = json_object_new_object();
+
+    json_add_string(body, "name", name);
+    return xstrdup(json_text(body));
+}

@@ -70,10 +70,12 @@ enum record_job_flag {
     JOB_UNDOING = 1 << 13,    /* steps are taken back */
     JOB_READY_SENT = 1 << 14, /* job.ready was announced */
     JOB_PAUSED_BY_USER = 1 << 15,
-    JOB_SHALLOW = 1 << 16,     /* a copy of the active layer, on the old one's backing file */
-    JOB_STALLED = 1 << 20,     /* stopped at an I/O error or on a full disk, and announced */
-    JOB_STALL_SPACE = 1 << 21, /* the disk was full */
-    JOB_STALL_READ = 1 << 22,  /* what failed was reading */
+    JOB_CHILDREN = 1 << 16,      /* of a snapshot that is deleted: what descends from it too */
+    JOB_CHILDREN_ONLY = 1 << 17, /* that alone */
+    JOB_SHALLOW = 1 << 18,       /* a copy of the active layer, on the old one's backing file */
+    JOB_STALLED = 1 << 20,       /* stopped at an I/O error or on a full disk, and announced */
+    JOB_STALL_SPACE = 1 << 21,   /* the disk was full */
+    JOB_STALL_READ = 1 << 22,    /* what failed was reading */
 };
 
 struct record_job {
@@ -158,6 +160,9 @@ void record_disk_drop_layers(struct record_disk *disk, unsigned first, unsigned 
 
 /* The body of a snapshot's events, as JSON text owned by the caller. */
 char *record_snapshot_event(const char *name, bool quiesced);
+
+/* The same with the name alone, which may be NULL: of what was deleted, or is current. */
+char *record_name_event(const char *name);
 
 /* An error as JSON text ({"code":…,"message":…,"data":{…}}), owned by the caller, and back. Members
  * of data that the contract does not know are dropped when read. */

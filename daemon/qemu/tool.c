@@ -1,6 +1,8 @@
 /* The child is told from every other one by a pidfd, whose readiness is its end. Until it is the
  * tool it shares memory and open files of this process, among them the lock on the state directory:
- * a vfork keeps the parent waiting for that long, so that the two never stand beside each other. */
+ * a vfork keeps the parent waiting until they are closed, so that no child of a daemon that was
+ * killed is taken for that daemon. (Files that close on exec are closed after the parent goes on.)
+ */
 #include "qemu/tool.h"
 
 #include <errno.h>
@@ -48,6 +50,7 @@ static void tool_child(const char *const *argv, pid_t parent, int output)
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && getppid() == parent &&
         dup2(null, STDIN_FILENO) >= 0 && dup2(output, STDOUT_FILENO) >= 0 &&
         dup2(output, STDERR_FILENO) >= 0) {
+        close_range(STDERR_FILENO + 1, ~0U, 0);
         execvp(argv[0], (char *const *)argv);
         why = strerrordesc_np(errno);
         if (why && write(STDERR_FILENO, why, strlen(why)) < 0)

@@ -3,7 +3,8 @@ crashes; `check` holds the end against what was asked for."""
 
 import os
 
-from offworld import DOMAIN, require
+from client import RpcError
+from offworld import DOMAIN, Wrong, expected, require
 
 
 class Scenario:
@@ -22,15 +23,12 @@ class Scenario:
         """Whether a file that one job told to be there was removed by a later one."""
         return False
 
-    def loses(self, _files):
-        """Whether files that records name may be missing."""
-        return False
-
 
 class Snapshot(Scenario):
     """Two snapshots one after another; the second one names its files."""
 
     def act(self, world):
+        world.mark()
         world.ask("first", "snapshot.create", domain=DOMAIN, name="first", quiesce="required")
         disks = [{"disk": target, "file": f"{world.images}/{target}-own.qcow2"}
                  for target in world.targets]
@@ -63,6 +61,7 @@ class Commit(Scenario):
         return list(reversed(world.layers[target]))
 
     def act(self, world):
+        world.mark()
         for target in world.targets:
             world.ask(f"commit-{target}", "block.commit", domain=DOMAIN, disk=target,
                       top=self.chain(world, target)[self.top],
@@ -89,15 +88,118 @@ class Commit(Scenario):
                         f"{job}")
 
 
+class Delete(Scenario):
+    """A tree of snapshots, made by `grow`, of which some are deleted one after another: each is a
+    name, with what else is said."""
+
+    def __init__(self, name, deletes, left, current, grow="line", **more):
+        super().__init__(name, **more)
+        self.deletes, self.left, self.current, self.how = deletes, left, current, grow
+
+    def content(self, world, target):
+        return expected(world.now[target])
+
+    def snapshot_content(self, world, name, target):
+        return expected(world.saved[name][target])
+
+    def act(self, world):
+        world.guest_writes("w0", {0: 11, 1: 12})
+        world.take("s1")
+        world.guest_writes("w1", {1: 21, 2: 22})
+        world.take("s2")
+        world.guest_writes("w2", {2: 31, 3: 32})
+        if self.how == "branch":
+            world.go_back("s1", force=True)
+            world.guest_writes("w3", {3: 41, 4: 42})
+        world.take("s3")
+        world.guest_writes("w4", {4: 51, 5: 52})
+        if self.how == "branch":
+            world.take("s4")
+        world.mark()
+        for name, params in self.deletes:
+            world.ask(f"delete-{name}", "snapshot.delete", domain=DOMAIN, name=name, **params)
+
+    def check(self, world):
+        snapshots = world.snapshots()
+        require(set(snapshots) == set(self.left), f"left: {list(snapshots)}")
+        for name, parent in self.left.items():
+            require(snapshots[name]["parent"] == parent, f"{name}: {snapshots[name]}")
+        require(world.domain()["current_snapshot"] == self.current, f"{world.domain()}")
+
+    def is_removed(self, _file):
+        return True
+
+
+class Revert(Delete):
+    """Back to a snapshot, and from there to one on another branch; nothing is lost but what was
+    told to be."""
+
+    def act(self, world):
+        world.guest_writes("w0", {0: 11, 1: 12})
+        world.take("s1")
+        world.guest_writes("w1", {1: 21, 2: 22})
+        world.take("s2")
+        world.mark()
+        world.go_back("s1")             # nothing was written since
+        world.guest_writes("w2", {2: 31, 3: 32})
+        self.refused(world)
+        world.take("s3")
+        world.guest_writes("w3", {4: 41})
+        world.go_back("s2", force=True)
+
+    def refused(self, world):
+        """What was written since the last snapshot is not left without force."""
+        if "refused" in world.done:
+            return
+        world.done.add("refused")
+        try:
+            world.call("snapshot.revert", domain=DOMAIN, name="s2")
+        except RpcError as error:
+            require(error.kind in ("InvalidState", "Busy"), f"{error}")
+        else:
+            raise Wrong("it left what no snapshot holds")
+
+
 SNAPSHOTS = [
-    Snapshot("off-snapshot-1", disks=1, layers=1, base="raw", quick=True),
+    Snapshot("off-snapshot-1", disks=1, layers=1, base="raw"),
     Snapshot("off-snapshot-2", disks=2, layers=2, quick=True),
 ]
 
 COMMITS = [
-    Commit("off-commit-active", 0, 1, quick=True),
+    Commit("off-commit-active", 0, 1),
     Commit("off-commit-active-delete", 0, 2, deletes=True, layers=3, base="raw", quick=True),
     Commit("off-commit-inner", 1, 2, layers=3),
     Commit("off-commit-inner-delete", 1, 3, deletes=True, layers=4, quick=True),
     Commit("off-commit-2", 0, 1, deletes=True, disks=2),
+]
+
+DELETES = [
+    Delete("delete-current", [("s3", {})], {"s1": None, "s2": "s1"}, "s2"),
+    Delete("delete-root", [("s1", {})], {"s2": None, "s3": "s2"}, "s3", base="raw", layers=1),
+    Delete("delete-inner", [("s2", {})], {"s1": None, "s3": "s1"}, "s3", disks=2, layers=1,
+           quick=True),
+    Delete("delete-each", [("s2", {}), ("s1", {}), ("s3", {})], {}, None, layers=1),
+    Delete("delete-children", [("s2", {"children": True})], {"s1": None}, "s1", layers=1),
+    Delete("delete-children-only", [("s1", {"children_only": True})], {"s1": None}, "s1", layers=1),
+]
+
+REVERTS = [
+    Revert("revert", [], {"s1": None, "s2": "s1", "s3": "s1"}, "s2", layers=1, base="raw",
+           quick=True),
+    Revert("revert-2", [], {"s1": None, "s2": "s1", "s3": "s1"}, "s2", disks=2, layers=1),
+]
+
+# Two branches from s1: s2, and s3 with s4 on it, where the disk is.
+BRANCHES = [
+    Delete("branch-root", [("s1", {})], {"s2": None, "s3": None, "s4": "s3"}, "s4", "branch",
+           layers=1),
+    Delete("branch-leaf", [("s2", {})], {"s1": None, "s3": "s1", "s4": "s3"}, "s4", "branch",
+           layers=1, quick=True),
+    Delete("branch-both", [("s2", {}), ("s1", {})], {"s3": None, "s4": "s3"}, "s4", "branch",
+           layers=1),
+    Delete("branch-inner", [("s3", {})], {"s1": None, "s2": "s1", "s4": "s1"}, "s4", "branch",
+           layers=1),
+    Delete("branch-all-below", [("s1", {"children_only": True})], {"s1": None}, "s1", "branch",
+           layers=1),
+    Delete("branch-all", [("s1", {"children": True})], {}, None, "branch", disks=2, layers=1),
 ]

@@ -83,6 +83,15 @@ class OffWorld:
         self.answers = {}
         self.errors = {}
         self.client = None
+        # What the disks hold now, and held when each snapshot was taken: {target: {block: pattern}}.
+        self.now = {}
+        for target in self.targets:
+            self.now[target] = {}
+            for path in self.layers[target]:
+                self.now[target].update(self.blocks[path])
+        self.saved = {}
+        self.done = set()
+        self.begun = 0          # boundaries passed before what the scenario is about
 
     def make_chain(self, number, target):
         for layer in range(self.scenario.layers):
@@ -104,6 +113,35 @@ class OffWorld:
     def expected(self, target, upto=None):
         """What a guest reads from that many of the first layers (all without)."""
         return expected(*(self.blocks[path] for path in self.layers[target][:upto]))
+
+    def mark(self):
+        """What the scenario is about begins; what is before has scenarios of its own."""
+        self.begun = self.begun or len(self.boundaries())
+
+    # ---- a guest that is started for a moment; each once, however often it is said ----
+
+    def guest_writes(self, key, blocks):
+        """From what the daemon names."""
+        if key in self.done:
+            return
+        for number, (target, disk) in enumerate(self.disks().items()):
+            mine = {block: (pattern + number * 50) % 256 for block, pattern in blocks.items()}
+            write(disk["active"], disk["format"], mine)
+            self.now[target] = {**self.now[target], **mine}
+        self.done.add(key)
+
+    def take(self, name, **params):
+        """A snapshot, and what it has to hold from then on."""
+        if self.ask(f"take-{name}", "snapshot.create", domain=DOMAIN, name=name, **params) and \
+                name not in self.saved:
+            self.saved[name] = {target: dict(blocks) for target, blocks in self.now.items()}
+
+    def go_back(self, name, **params):
+        """A revert, and what the disks hold by that."""
+        if self.ask(f"back-{name}-{len(params)}", "snapshot.revert", domain=DOMAIN, name=name,
+                    **params) and f"back-{name}-{len(params)}" not in self.done:
+            self.done.add(f"back-{name}-{len(params)}")
+            self.now = {target: dict(blocks) for target, blocks in self.saved[name].items()}
 
     def close(self, keep=False):
         self.hang_up()

@@ -132,10 +132,13 @@ START_TEST(it_dies_with_its_parent)
     ck_assert_int_eq(pipe(told), 0);
     parent = fork();
     if (parent == 0) {
-        char script[64];
+        char script[128];
         const char *words[] = {"/bin/sh", "-c", script, NULL};
 
-        snprintf(script, sizeof(script), "echo $$ >&%d; exec sleep 1000", told[1]);
+        /* No file of its parent's is open in the tool. */
+        snprintf(script, sizeof(script),
+                 "test -e /proc/self/fd/%d || echo $$ >/proc/%d/fd/%d; exec sleep 1000", told[1],
+                 (int)getppid(), told[1]);
         tool_run(base, words, 0, done, NULL);
         pause();
         _exit(0);

@@ -1,0 +1,159 @@
+#include "job/delete-job.h"
+
+#include <string.h>
+
+#include "base/memory.h"
+#include "domain/domains.h"
+#include "domain/snapshot.h"
+#include "job/engine.h"
+#include "job/strand.h"
+#include "journal/journal.h"
+
+struct job *delete_job_new(struct engine *engine, struct domain *domain, const char *snapshot,
+                           unsigned flags)
+{
+    struct job *job = job_new(engine, domain, "snapshot-delete");
+
+    job->plan = &plan_off_delete;
+    job->record.id = journal_next_job(domain->owner->journal);
+    job->record.snapshot = xstrdup(snapshot);
+    job->record.flags = flags | JOB_DELETE;
+    return job;
+}
+
+bool delete_takes(const struct job *job, const struct snapshot *snapshot)
+{
+    bool itself = strcmp(snapshot->record.name, job->record.snapshot) == 0;
+
+    if (itself)
+        return !job_has(job, JOB_CHILDREN_ONLY);
+    if (!job_has(job, JOB_CHILDREN) && !job_has(job, JOB_CHILDREN_ONLY))
+        return false;
+    return snapshot_descends(job->domain, snapshot, job->record.snapshot);
+}
+
+/* The nearest one that stays, upwards from the current one. */
+static const char *delete_current(const struct job *job)
+{
+    const struct snapshot *at = snapshot_find(job->domain, job->domain->record.current_snapshot);
+
+    while (at && delete_takes(job, at))
+        at = at->parent;
+    return at ? at->record.name : NULL;
+}
+
+static bool same(const char *a, const char *b)
+{
+    return a && b && strcmp(a, b) == 0;
+}
+
+/* The names of a disk's images after the merge. Returns whether anything changed. */
+static bool delete_rename(const struct job *job, struct record_snapshot_disk *disk)
+{
+    bool changed = false;
+
+    for (struct strand s = strand_first(job); s.top; s = strand_next(job, &s)) {
+        if (!same(s.top->disk, disk->disk) || !same(s.top->file, disk->backing))
+            continue;
+        xstrset(&disk->backing, s.base->file);
+        changed = true;
+        break;
+    }
+    for (unsigned i = 0; i < job->record.n_images; i++) {
+        const struct record_image *image = &job->record.images[i];
+
+        if (strcmp(image->role, "branch") != 0 || !same(image->file, disk->file))
+            continue;
+        xstrset(&disk->file, NULL);
+        changed = true;
+        break;
+    }
+    return changed;
+}
+
+static bool delete_rename_all(const struct job *job, struct record_snapshot *record)
+{
+    bool changed = false;
+
+    for (unsigned i = 0; i < record->n_disks; i++)
+        changed |= delete_rename(job, &record->disks[i]);
+    return changed;
+}
+
+static const char *delete_parent(const struct job *job, const struct snapshot *snapshot)
+{
+    const struct snapshot *parent = snapshot->parent;
+
+    while (parent && delete_takes(job, parent))
+        parent = parent->parent;
+    return parent ? parent->record.name : NULL;
+}
+
+static void delete_note_one(const struct job *job, const struct snapshot *snapshot,
+                            struct journal_txn *txn)
+{
+    struct record_snapshot copy = {0};
+    const char *parent = delete_parent(job, snapshot);
+    bool moved = !same(parent, snapshot->record.parent) && (parent || snapshot->parent);
+
+    record_snapshot_copy(&copy, &snapshot->record);
+    if (moved)
+        xstrset(&copy.parent, parent);
+    if (delete_rename_all(job, &copy) || moved)
+        journal_put_snapshot(txn, &copy);
+    record_snapshot_deinit(&copy);
+}
+
+static void delete_tell(struct job *job, struct journal_txn *txn)
+{
+    const char *current = delete_current(job), *domain = job->record.domain;
+    _cleanup_free_ char *body = NULL;
+
+    if (same(current, job->domain->record.current_snapshot) ||
+        !job->domain->record.current_snapshot)
+        return;
+    body = record_name_event(current);
+    journal_set_current(txn, domain, current);
+    journal_add_event(txn, "snapshot.current", domain, body);
+}
+
+void delete_note(struct job *job, struct journal_txn *txn)
+{
+    const struct snapshot *snapshot;
+
+    delete_tell(job, txn);
+    TAILQ_FOREACH (snapshot, &job->domain->snapshots, link) {
+        _cleanup_free_ char *body = NULL;
+
+        if (!delete_takes(job, snapshot)) {
+            delete_note_one(job, snapshot, txn);
+            continue;
+        }
+        body = record_name_event(snapshot->record.name);
+        journal_drop_snapshot(txn, job->record.domain, snapshot->record.name);
+        journal_add_event(txn, "snapshot.deleted", job->record.domain, body);
+    }
+}
+
+void delete_apply(struct job *job)
+{
+    _cleanup_free_ char *current = xstrdup(delete_current(job));
+    struct snapshot *snapshot, *next;
+
+    xstrset(&job->domain->record.current_snapshot, current);
+    /* Descendants are told by the one that is deleted itself, which therefore goes last. */
+    for (snapshot = TAILQ_LAST(&job->domain->snapshots, snapshot_list); snapshot; snapshot = next) {
+        next = TAILQ_PREV(snapshot, snapshot_list, link);
+        if (strcmp(snapshot->record.name, job->record.snapshot) == 0)
+            continue;
+        if (delete_takes(job, snapshot))
+            snapshot_remove(job->domain, snapshot);
+        else
+            delete_rename_all(job, &snapshot->record);
+    }
+    snapshot = snapshot_find(job->domain, job->record.snapshot);
+    if (snapshot && delete_takes(job, snapshot))
+        snapshot_remove(job->domain, snapshot);
+    else if (snapshot)
+        delete_rename_all(job, &snapshot->record);
+}
