@@ -33,10 +33,11 @@ def spawn(command, **options):
                             stdin=subprocess.DEVNULL, **options)
 
 
-def without_read_only(blockdev):
-    """The same layers as they are given by many: QEMU then takes the lower ones for writing too."""
-    return {key: without_read_only(value) if key == "backing" and value else value
-            for key, value in blockdev.items() if key != "read-only"}
+def all_writable(blockdev):
+    """The same layers with all opened for writing, as one gets them who opens each by itself."""
+    return {**blockdev, "read-only": False,
+            **{key: all_writable(value) for key, value in blockdev.items()
+               if key == "backing" and value}}
 
 
 class QmpError(Exception):
@@ -196,7 +197,7 @@ class Machine:
         """Devices for `disks`: [{target, blockdev}], as domain.blockdev answers; `nodes` of a disk
         are opened before, for its blockdev to name.
 
-        `style` says how: "drive" for -drive, "writable" where no layer is said to be read-only.
+        `style` says how: "drive" for -drive, "writable" for all layers opened for writing.
         """
         args = []
         for number, disk in enumerate(disks):
@@ -210,7 +211,7 @@ class Machine:
             else:
                 blockdev = {"node-name": f"disk-{target}", **disk["blockdev"]}
                 if style == "writable":
-                    blockdev = without_read_only(blockdev)
+                    blockdev = all_writable(blockdev)
                 args += ["-blockdev", json.dumps(blockdev)]
                 backend = blockdev["node-name"]
             args += ["-device", f"virtio-blk-pci,drive={backend},id={target},serial={target},"
