@@ -8,6 +8,7 @@
 #include "api/context.h"
 #include "api/handlers.h"
 #include "api/request.h"
+#include "api/wire.h"
 #include "base/memory.h"
 #include "domain/disk.h"
 #include "domain/domains.h"
@@ -106,6 +107,7 @@ int block_check_disk(const struct domain *domain, const struct record_disk *disk
 {
     const struct view_disk *seen = disk_in_view(domain, disk);
     const struct view_node *root = seen ? view_node(domain->view, seen->root) : NULL;
+    _cleanup_free_ char *names = NULL;
 
     if (commit_check_free(domain, disk, err) < 0)
         return -1;
@@ -113,8 +115,11 @@ int block_check_disk(const struct domain *domain, const struct record_disk *disk
         return block_image_error(err, disk->target, "missing", "QEMU has no image in this drive");
     if (strcmp(root->driver, "commit_top") != 0 && strcmp(root->driver, "mirror_top") != 0)
         return 0;
+    names = wire_foreign_names(domain);
     return error_set(err, SNAPVM_ERROR_BUSY,
-                     "a job that somebody else started in QEMU holds disk %s", disk->target);
+                     "a job that somebody else started in QEMU holds disk %s: %s; wait for its "
+                     "end, or have it ended by who started it",
+                     disk->target, names ? names : "it ends just now");
 }
 
 void block_started(void *arg, struct job *job, const struct error *err)

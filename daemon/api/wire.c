@@ -115,6 +115,23 @@ static json_object *wire_foreign_jobs(const struct domain *domain)
     return array;
 }
 
+char *wire_foreign_names(const struct domain *domain)
+{
+    char *names = NULL;
+
+    for (unsigned i = 0; i < domain->view->n_jobs; i++) {
+        const struct view_job *seen = &domain->view->jobs[i];
+        _cleanup_free_ char *before = names;
+
+        if (wire_is_ours(domain, seen->id) || seen->status == VIEW_JOB_NONE)
+            before = NULL;
+        else
+            names = xasprintf("%s%s%s (%s)", before ? before : "", before ? ", " : "", seen->id,
+                              seen->type ? seen->type : "?");
+    }
+    return names;
+}
+
 json_object *wire_domain(const struct domain *domain)
 {
     json_object *object = json_object_new_object(), *disks = json_object_new_array(),

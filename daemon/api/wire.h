@@ -29,4 +29,8 @@ json_object *wire_blockdev(const struct domain *domain, const struct record_disk
 /* A job as text, for events; owned by the caller. */
 char *wire_job_text(const struct job *job);
 
+/* "backup0 (mirror), x (commit)": the jobs in QEMU that somebody else started. Owned by the caller,
+ * NULL when there are none. */
+char *wire_foreign_names(const struct domain *domain);
+
 #endif

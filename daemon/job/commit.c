@@ -11,6 +11,7 @@
 #include "job/engine.h"
 #include "job/leg.h"
 #include "journal/journal.h"
+#include "proto/snapvm-errors.h"
 #include "qemu/qmp-command.h"
 #include "qemu/view.h"
 
@@ -48,15 +49,46 @@ static const char *commit_worth(bool pivoted, const struct record_image *image)
     return strcmp(image->role, "top") == 0 ? "active" : "backing";
 }
 
+/* Whether somebody else made the switch: nobody here decided it, and the chain, which follows what
+ * QEMU shows, begins with the base. */
+static bool commit_is_usurped(const struct job *job, const struct record_disk *disk)
+{
+    const struct record_image *base = job_image(job, NULL, "base");
+
+    return !job_has(job, JOB_DECIDED) && disk && disk->n_chain > 0 && base &&
+           strcmp(disk->chain[0].file, base->file) == 0;
+}
+
+static void commit_tell_strangers(struct job *job, bool usurped)
+{
+    struct error *err = &job->record.error;
+
+    error_clear(err);
+    if (usurped)
+        error_set(err, SNAPVM_ERROR_INVALID_STATE,
+                  "somebody else made the switch to the base in QEMU: the base is the disk, and "
+                  "nodes of the overlay may be left open there");
+    else if (job->let_go)
+        error_set(err, SNAPVM_ERROR_INVALID_STATE,
+                  "somebody else let the vCPUs go (cont) while they were held for the switch; it "
+                  "was made all the same, and the base is the disk");
+    else
+        return;
+    error_text(err, "state", "running");
+}
+
 void commit_conclude(struct job *job, const char *result)
 {
     struct record_disk *disk = disk_find(job->domain, job->record.disk);
-    bool pivoted = strcmp(result, "pivoted") == 0 && !job_has(job, JOB_REVERSED);
+    bool usurped = commit_is_usurped(job, disk);
+    bool pivoted = usurped || (strcmp(result, "pivoted") == 0 && !job_has(job, JOB_REVERSED));
 
-    if (strcmp(result, "pivoted") == 0 && !pivoted)
+    if (usurped)
+        xstrset(&job->record.result, "pivoted");
+    else if (strcmp(result, "pivoted") == 0 && !pivoted)
         xstrset(&job->record.result, "failed");
     if (pivoted)
-        error_clear(&job->record.error);
+        commit_tell_strangers(job, usurped);
     for (unsigned i = 0; i < job->record.n_images; i++) {
         struct record_image *image = &job->record.images[i];
         const char *worth = commit_worth(pivoted, image);

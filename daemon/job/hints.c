@@ -127,13 +127,41 @@ static void hint_status(struct job *job, enum view_job_status status)
     }
 }
 
+/* A stranger's job that comes or goes changes the graph; what it does in between does not. */
+static void hint_stranger(struct domain *domain, const struct qmp_event *event)
+{
+    if (event->kind == QMP_EVENT_JOB_STATUS &&
+        (event->status == VIEW_JOB_CREATED || event->status == VIEW_JOB_CONCLUDED ||
+         event->status == VIEW_JOB_NONE))
+        domain_look(domain);
+}
+
+/* While they are held for a switch, only the step that ends it lets the vCPUs go. */
+static void hint_resumed(struct domain *domain)
+{
+    struct job *job;
+
+    TAILQ_FOREACH (job, &domain->jobs, link) {
+        bool switching = strcmp(job_step(job)->name, "prepare") == 0 ||
+                         strcmp(job_step(job)->name, "decide") == 0 ||
+                         strcmp(job_step(job)->name, "switch") == 0;
+
+        if (switching && job->leader->held_since && !job_has(job, JOB_UNDOING))
+            job->let_go = true;
+    }
+}
+
 void engine_event(void *arg, struct domain *domain, const struct qmp_event *event)
 {
     struct engine *engine = arg;
     struct job *job = engine_job_of(engine, event->id);
 
-    if (!job)
+    if (event->kind == QMP_EVENT_RESUME)
+        hint_resumed(domain);
+    if (!job) {
+        hint_stranger(domain, event);
         return;
+    }
     switch (event->kind) {
     case QMP_EVENT_JOB_STATUS:
         hint_apply(domain, event);

@@ -45,11 +45,16 @@ enum seen pivot_start_probe(const struct job *job, const struct view *view)
     return missing == 0 ? HOLDS : NOT_YET;
 }
 
+static bool pivot_is_asked(const struct job *job)
+{
+    return job_has(job, JOB_PIVOT) || job_has(job, JOB_AUTO_PIVOT);
+}
+
 /* The vCPUs are not held while a client's freeze is on its way: QEMU would take it to the guest,
  * which would obey when it goes on. */
 static bool pivot_is_wanted(const struct job *job)
 {
-    return (job_has(job, JOB_PIVOT) || job_has(job, JOB_AUTO_PIVOT)) && !job->domain->freezing;
+    return pivot_is_asked(job) && !job->domain->freezing;
 }
 
 enum seen pivot_converge_probe(const struct job *job, const struct view *view)
@@ -63,7 +68,9 @@ enum seen pivot_converge_probe(const struct job *job, const struct view *view)
             return LOST;
         case VIEW_JOB_READY:
             break;
-        case VIEW_JOB_PENDING: /* a job-complete that went out before a crash */
+        case VIEW_JOB_PENDING: /* a job-complete that went out before a crash, or a stranger's */
+            if (!pivot_is_asked(job))
+                return LOST;
             break;
         default:
             seen = MOVING;
@@ -539,11 +546,40 @@ static void pivot_note_stall(struct job *job)
     }
 }
 
+/* The job in QEMU is ours to end: where it ends otherwise, the outcome says so. From pending there
+ * is no way back to ready, and the guest's I/O is held: such a job is given up. */
+static void pivot_note_stranger(struct job *job, const char *name, const struct view_job *seen)
+{
+    struct error *err = &job->record.error;
+    bool waits = job_step(job)->flags & STEP_WAIT;
+
+    if (!waits || job_has(job, JOB_DECIDED) || err->code)
+        return;
+    if (!seen)
+        error_set(err, SNAPVM_ERROR_QEMU, "somebody else has ended and dismissed job %s in QEMU",
+                  name);
+    else if (seen->status == VIEW_JOB_CONCLUDED)
+        error_set(err, SNAPVM_ERROR_QEMU, "job %s ended in QEMU before it was told to: %s", name,
+                  seen->error ? seen->error : "somebody else completed it");
+    else if (seen->status == VIEW_JOB_PENDING && pivot_is_copying(job) &&
+             !pivot_is_asked(job->leader))
+        error_set(err, SNAPVM_ERROR_QEMU,
+                  "somebody else asked QEMU to end job %s: it was given up, so that the guest's "
+                  "writes go on",
+                  name);
+    else
+        return;
+    error_text(err, "class", "GenericError");
+    error_text(err, "desc", seen && seen->error ? seen->error : "");
+}
+
 void pivot_observe(struct job *job, const struct view *view)
 {
     char name[JOB_NAME_SIZE];
     const struct view_job *seen = view_job(view, job_qemu_name(job, job->record.disk, name));
 
+    if (!job_has(job, JOB_UNDOING) && strcmp(job->record.kind, "active-commit") == 0)
+        pivot_note_stranger(job, name, seen);
     if (!seen || job_has(job, JOB_UNDOING))
         return;
     if (pivot_is_copying(job)) {

@@ -128,6 +128,11 @@ class Monitor:
         if kind == "refuse":
             return self.refuse(request, fault.get("desc", "refused by order"),
                                fault.get("class", "GenericError"))
+        if kind == "others":
+            for other, more in fault["commands"]:
+                self.machine.execute(other, more)
+                self.machine.run_deferred()
+            return self.perform(request, name, arguments)
         if kind in ("stop", "cont"):
             self.machine.execute(kind, {})
             return self.perform(request, name, arguments)

@@ -19,7 +19,7 @@ static const struct status_row {
     {"start", 0, ON_TOP, "nhhhhhhhmlh"},
     {"start", 0, ON_FILTER, "nhhhhhhhmlh"},
     {"start", JOB_UNDOING, ON_FILTER, "nhhhhhhhmlh"},
-    {"converge", 0, ON_FILTER, "lmmmmmmmmlm"},
+    {"converge", 0, ON_FILTER, "lmmmmmmlmlm"}, /* pending by a stranger: given up */
     {"converge", JOB_PIVOT, ON_FILTER, "lmmmhmmhmlm"},
     {"converge", JOB_AUTO_PIVOT, ON_FILTER, "lmmmhmmhmlm"},
     {"prepare", JOB_PIVOT, ON_FILTER, "llllnmmhmll"},
