@@ -75,9 +75,6 @@ static const struct shape shapes[] = {
      "InvalidParams"},
     {"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"domain.list\",\"params\":{\"x\":1}}", "1",
      "InvalidParams"},
-    {"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"block.copy\",\"params\":{\"domain\":\"w\","
-     "\"disk\":\"vda\",\"dest\":{\"file\":\"/x\"}}}",
-     "1", "Unsupported"},
     {"17", "null", "InvalidRequest"},
     {"[]", "null", "InvalidRequest"},
     {"", "null", "ParseError"},
