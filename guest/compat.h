@@ -10,6 +10,15 @@
 #include <linux/virtio.h>
 #include <linux/virtio_config.h>
 
+/* What a line discipline is given beside the bytes. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 6, 0)
+typedef u8 fsf_flags;
+typedef size_t fsf_count;
+#else
+typedef const char fsf_flags;
+typedef int fsf_count;
+#endif
+
 /*
  * From 6.6 on a freeze has a holder. Ours is the kernel's: an administrator's
  * "fsfreeze --unfreeze", or a guest agent beside us, does not take it away.

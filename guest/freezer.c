@@ -26,10 +26,10 @@
 #include <linux/fs.h>
 #include <linux/jiffies.h>
 #include <linux/kthread.h>
-#include <linux/list_sort.h>
 #include <linux/minmax.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
+#include <linux/sched/mm.h>
 #include <linux/slab.h>
 #include <linux/wait.h>
 
@@ -150,11 +150,18 @@ static bool is_left_out(void *places, const struct super_block *sb)
 	return ours;
 }
 
-static int uppermost_first(void *priv, const struct list_head *a,
-			   const struct list_head *b)
+/*
+ * What there is, the uppermost first. Memory that is needed for it is not got
+ * by writing to a file system, which may be frozen by now.
+ */
+static int find_new(struct list_head *list, struct fsf_places *places)
 {
-	return list_entry(a, struct fsf_super, link)->depth <
-	       list_entry(b, struct fsf_super, link)->depth;
+	unsigned int flags = memalloc_nofs_save();
+	int err = fsf_supers_collect(list, is_left_out, places);
+
+	fsf_stack_sort(list);
+	memalloc_nofs_restore(flags);
+	return err;
 }
 
 /* Whether the freeze is still wanted; then @super is what the worker is at. */
@@ -214,12 +221,11 @@ static int freeze_places(struct fsf_places *places)
 	int err = 0;
 
 	for (int pass = 0; on && !err; pass++) {
-		err = fsf_supers_collect(&list, is_left_out, places);
+		err = find_new(&list, places);
 		if (!err && list_empty(&list))
 			break;
 		if (!err && pass == PASSES_MAX)
 			err = -EAGAIN;
-		list_sort(NULL, &list, uppermost_first);
 		on = !err && freeze_list(&list);
 		fsf_supers_release(&list);
 	}
@@ -254,6 +260,7 @@ static void work(void)
 	freezer.at[0] = 0;
 	kvfree(freezer.paths);
 	freezer.paths = NULL;
+	freezer.left_ms = limit_ms();
 	if (freezer.undo)
 		set_state(FSF_THAWING);
 	else

@@ -6,7 +6,7 @@
  *   session.c               the receiver: commands in, answers out, in order
  *   freezer.c               the worker, which freezes, and the dead man, which
  *                           thaws
- *   supers.c                the file systems
+ *   supers.c, stack.c       the file systems, and which lies on which
  */
 #ifndef FSF_FSFREEZE_H
 #define FSF_FSFREEZE_H
@@ -96,5 +96,8 @@ void fsf_freezer_wait_thawed(void);
 
 int fsf_virtio_register(void);
 void fsf_virtio_unregister(void);
+
+int fsf_tty_start(void);
+void fsf_tty_stop(void);
 
 #endif

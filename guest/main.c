@@ -17,16 +17,27 @@ static int __init fsf_init(void)
 
 	if (err)
 		return err;
-	err = fsf_freezer_start();
+	err = fsf_stack_init();
 	if (err)
 		goto out_supers;
-	err = fsf_virtio_register();
+	err = fsf_freezer_start();
+	if (err)
+		goto out_stack;
+	/* A port that was named goes before a device that was found. */
+	err = fsf_tty_start();
 	if (err)
 		goto out_freezer;
+	err = fsf_virtio_register();
+	if (err)
+		goto out_tty;
 	return 0;
 
+out_tty:
+	fsf_tty_stop();
 out_freezer:
 	fsf_freezer_stop();
+out_stack:
+	fsf_stack_exit();
 out_supers:
 	fsf_supers_exit();
 	return err;
@@ -35,7 +46,9 @@ out_supers:
 static void __exit fsf_exit(void)
 {
 	fsf_virtio_unregister();
+	fsf_tty_stop();
 	fsf_freezer_stop();
+	fsf_stack_exit();
 	fsf_supers_exit();
 }
 

@@ -54,19 +54,40 @@ static void collect_super(struct super_block *sb, void *arg)
 	list_add_tail(&super->link, collection->list);
 }
 
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 8, 0)
+/* The other type of btrfs; not to find it is to miss a file system. */
+static void collect_btrfs(struct collection *collection,
+			  struct file_system_type *known)
+{
+	struct file_system_type *type;
+
+	if (strcmp(known->name, "btrfs") || !fsf_stack_has_btrfs())
+		return;
+	type = fsf_btrfs_type(known, proc_mount);
+	if (type)
+		iterate_supers_type(type, collect_super, collection);
+	else if (!collection->err)
+		collection->err = -ENOENT;
+}
+#else
+static void collect_btrfs(struct collection *collection,
+			  struct file_system_type *known)
+{
+}
+#endif
+
 static void collect_type(struct collection *collection, const char *name)
 {
 	struct file_system_type *type;
 
-	/*
-	 * Its server is a process, which may itself wait for what is frozen.
-	 */
+	/* Its server is a process, which may wait for what is frozen. */
 	if (!strcmp(name, "fuseblk"))
 		return;
 	type = get_fs_type(name);
 	if (!type)
 		return;
 	iterate_supers_type(type, collect_super, collection);
+	collect_btrfs(collection, type);
 	module_put(type->owner);
 }
 

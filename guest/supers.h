@@ -8,8 +8,11 @@
 
 #include <linux/list.h>
 #include <linux/types.h>
+#include <linux/version.h>
 
+struct file_system_type;
 struct super_block;
+struct vfsmount;
 
 /**
  * struct fsf_super - a file system that does not go away
@@ -40,5 +43,16 @@ void fsf_supers_exit(void);
 int fsf_supers_collect(struct list_head *list, fsf_left_out_fn left_out,
 		       void *arg);
 void fsf_supers_release(struct list_head *list);
+
+int fsf_stack_init(void);
+void fsf_stack_exit(void);
+
+void fsf_stack_sort(struct list_head *list);
+bool fsf_stack_has_btrfs(void);
+
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 8, 0)
+struct file_system_type *fsf_btrfs_type(struct file_system_type *known,
+					struct vfsmount *proc);
+#endif
 
 #endif

@@ -4,6 +4,9 @@ Several may stand one behind another in one file: what a later one holds wins.
 """
 
 import os
+import pathlib
+
+from debian import output
 
 
 class Archive:
@@ -34,6 +37,13 @@ class Archive:
     def link(self, path, target):
         self.folder(os.path.dirname(path))
         self.entry(path, 0o120777, target.encode())
+
+    def program(self, path, source):
+        """A program of this machine, with its libraries where the loader finds them."""
+        self.file(path, pathlib.Path(source).read_bytes())
+        words = output("ldd", source).split()
+        for library in sorted({word for word in words if word.startswith("/")}):
+            self.file(library, pathlib.Path(library).read_bytes())
 
     def finish(self):
         self.entry("TRAILER!!!", 0)

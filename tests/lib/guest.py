@@ -23,6 +23,9 @@ from machine import QEMU, TIMEOUT, Machine, TestTimeout
 
 SOURCE = pathlib.Path(__file__).resolve().parents[1]
 FILE_SYSTEMS = {"vda": "ext4", "vdb": "xfs"}
+# All that the guest's kernel has: `nest` is an ext4 with images in it, which are mounted as "inner"
+# (loop) and "stacked" (device mapper on loop), and `hidden` is mounted in a namespace of its own.
+MIXED = {"vda": "nest", "vdb": "xfs", "vdc": "vfat", "vdd": "btrfs", "hidden": "ext4"}
 
 _built = {}
 
@@ -110,12 +113,14 @@ def image_blockdev(path, driver="qcow2"):
 class Guest(Machine):
     """`role` is "writer", or "reader" for a guest that mounts nothing (see tests/guest/init).
 
-    `agent` is True, False, or whose module stands in: "kernel", or "kernel-late" where
-    virtio_console was there before it.
+    `agent` is True, False, or how the kernel's module stands in: "kernel", "kernel-late" where
+    virtio_console was there before it, or "kernel-tty" on a serial port. `file_systems` is FILE_SYSTEMS or MIXED.
     """
 
-    def __init__(self, name, root, agent=True, style="blockdev", role="writer", accel=None):
+    def __init__(self, name, root, agent=True, style="blockdev", role="writer", accel=None,
+                 file_systems=None):
         super().__init__(name, root)
+        self.file_systems = file_systems or FILE_SYSTEMS
         self.agent = agent if role == "writer" else False
         self.style = style
         self.role = role
@@ -127,27 +132,31 @@ class Guest(Machine):
         """Fresh disks, one image each: a commit down to the base stays in the run's folder."""
         self.images.mkdir(parents=True, exist_ok=True)
         self.disks = []
-        for target, file_system in FILE_SYSTEMS.items():
-            shutil.copyfile(guest_folder() / f"{file_system}.qcow2", self.image(target))
+        for target, name in self.file_systems.items():
+            folder = guest_folder() if name in FILE_SYSTEMS.values() else module_folder()
+            shutil.copyfile(folder / f"{name}.qcow2", self.image(target))
             self.disks.append({"target": target, "blockdev": image_blockdev(self.image(target))})
 
     def machine_args(self):
         """Everything but the disks' images: a saved state fits exactly the same machine only."""
         folder = guest_folder()
-        kernel = self.agent in ("kernel", "kernel-late")
+        kernel = self.agent in ("kernel", "kernel-late", "kernel-tty")
         words = ["console=ttyS0", "quiet", "panic=-1", f"role={self.role}",
                  "agent=" + ("yes" if self.agent is True else "no")]
         if kernel:
             words.append(f"freeze={self.agent}")
-        initrd = module_folder() / "initrd" if kernel else folder / "initrd"
-        args = ["-m", "192", "-kernel", folder / "vmlinux", "-initrd", initrd,
+        more = kernel or self.file_systems != FILE_SYSTEMS
+        args = ["-m", "256" if more else "192", "-kernel", folder / "vmlinux",
+                "-initrd", (module_folder() if more else folder) / "initrd",
                 "-append", " ".join(words), "-device", "virtio-serial-pci,max_ports=8,addr=0x4",
                 "-device", "virtserialport,chardev=ctl,name=org.snapvm.ctl.0,nr=2",
                 "-device", "virtserialport,chardev=ack,name=org.snapvm.ack.0,nr=3"]
         if self.agent:
             args += ["-chardev",
                      f"socket,id=agent,path={self.sockets}/agent.sock,server=on,wait=off"]
-        if kernel:
+        if self.agent == "kernel-tty":
+            args += ["-device", "isa-serial,chardev=agent,index=1"]
+        elif kernel:
             args += ["-device", "virtio-serial-pci,id=fsfreeze,max_ports=1,addr=0x5",
                      "-device", "virtconsole,bus=fsfreeze.0,nr=0,chardev=agent"]
         elif self.agent:
@@ -177,7 +186,7 @@ class Guest(Machine):
         """The booted guest with fresh disks, ready at once."""
         state = self.saved_state()
         self.create_disks()
-        for target in FILE_SYSTEMS:
+        for target in self.file_systems:
             shutil.copyfile(state / f"{target}.qcow2", self.image(target))
         self.load(state)
         return self
@@ -199,8 +208,8 @@ class Guest(Machine):
         args = [str(arg) for arg in self.machine_args()]
         kind = json.dumps([arg for arg in args if str(self.root) not in arg])
         version = subprocess.run([QEMU, "--version"], stdout=subprocess.PIPE, check=True).stdout
-        facts = [kind, self.accel or choose_accel(), os.uname().nodename, version.decode(),
-                 pathlib.Path(__file__).read_text()]
+        facts = [kind, json.dumps(self.file_systems), self.accel or choose_accel(),
+                 os.uname().nodename, version.decode(), pathlib.Path(__file__).read_text()]
         key = hashlib.sha256("\0".join(facts).encode()).hexdigest()[:12]
         states = guest_folder().parent / "states"
         states.mkdir(exist_ok=True)
@@ -216,10 +225,11 @@ class Guest(Machine):
     def save_state(self, place):
         place.mkdir()
         with tempfile.TemporaryDirectory(prefix="snapvm-save-") as root, \
-                Guest("saved", root, self.agent, self.style, self.role, self.accel) as guest:
+                Guest("saved", root, self.agent, self.style, self.role, self.accel,
+                      self.file_systems) as guest:
             guest.boot().wait_ready()
             if self.role == "writer":
-                guest.wait_acks({target: 3 for target in FILE_SYSTEMS})
+                guest.wait_acks({target: 3 for target in self.writers()})
             guest.eyes.call("stop")
             guest.eyes.call("migrate-set-parameters", **{"max-bandwidth": 2 << 30})
             guest.eyes.call("migrate-set-capabilities",
@@ -227,7 +237,7 @@ class Guest(Machine):
             guest.eyes.call("migrate", uri="exec:cat > " + shlex.quote(str(place / "vmstate")))
             guest.eyes.wait_event("MIGRATION", lambda data: data["status"] == "completed")
             guest.quit()
-            for target in FILE_SYSTEMS:
+            for target in self.file_systems:
                 shutil.move(guest.image(target), place / f"{target}.qcow2")
 
     def wait_ready(self, timeout=TIMEOUT):
@@ -254,9 +264,14 @@ class Guest(Machine):
             raise RuntimeError(f"in the guest: {command}: exit {status.strip()}: {text}")
         return text
 
+    def writers(self):
+        """The names of what is written to: disks, and what lies nested on one."""
+        nested = ["inner", "stacked"] if "nest" in self.file_systems.values() else []
+        return [*(disk["target"] for disk in self.disks), *nested]
+
     def acked(self):
         """{target: the last record that its writer saw completed}, 0 before the first."""
-        last = {disk["target"]: 0 for disk in self.disks}
+        last = {name: 0 for name in self.writers()}
         if self.acks:
             for line in bytes(self.acks.data).split(b"\n")[:-1]:
                 target, number = line.decode().split()
