@@ -536,10 +536,11 @@ static void pivot_note_stall(struct job *job)
     if (pivot_is_copying(job) || !pivot_is_pressing(job->leader) || job->record.error.code)
         return;
     error_set(&job->record.error, space ? SNAPVM_ERROR_NO_SPACE : SNAPVM_ERROR_IMAGE,
-              "the base of disk %s could not be brought level: %s; %s", job->record.disk,
+              "the image that disk %s was to go on from could not be brought level: %s; %s",
+              job->record.disk,
               space ? "no room is left for it" : "it could not be read or written",
               leg_count(job->leader) > 1 ? "no disk of the group is switched"
-                                         : "the overlay stays the disk");
+                                         : "the disk stays on the one that it is on");
     if (!space) {
         error_text(&job->record.error, "file", stall_file(&job->record));
         error_text(&job->record.error, "reason", "I/O error");
