@@ -522,7 +522,8 @@ static const char *pivot_state(const struct job *job, const struct view_job *see
         return "ready";
     case VIEW_JOB_RUNNING:
     case VIEW_JOB_PAUSED:
-        return "running";
+        /* QEMU does not go back from there: this was asked before the event came. */
+        return job_has(job, JOB_READY_SENT) ? "ready" : "running";
     default:
         return job->record.state;
     }
