@@ -228,8 +228,9 @@ class Guest(Machine):
                 Guest("saved", root, self.agent, self.style, self.role, self.accel,
                       self.file_systems) as guest:
             guest.boot().wait_ready()
+            guest.sh("true")    # the shell comes up by itself; restored without one it stays away
             if self.role == "writer":
-                guest.wait_acks({target: 3 for target in self.writers()})
+                guest.wait_acks({target: 3 for target in guest.writers()})
             guest.eyes.call("stop")
             guest.eyes.call("migrate-set-parameters", **{"max-bandwidth": 2 << 30})
             guest.eyes.call("migrate-set-capabilities",
