@@ -222,14 +222,16 @@ static void write_overlay(xmlNode *node, const struct snapshot_def_disk *disk)
         set_attribute(need_child(node, "source"), block ? "dev" : "file", disk->file);
 }
 
-/* One disk, behind the others in its new list. */
+/* One disk, behind the others in its new list; `node` is a copy of its old element, or NULL, and is
+ * taken over. */
 static void write_disk(xmlNode *list, xmlNode *node, const struct snapshot_def_disk *disk)
 {
     if (node && !tree_attribute_is(node, "snapshot", disk->mode) &&
-        (xmlHasProp(node, (const xmlChar *)"snapshot") || strcmp(disk->mode, "external") != 0))
+        (xmlHasProp(node, (const xmlChar *)"snapshot") || strcmp(disk->mode, "external") != 0)) {
+        drop(node);
         node = NULL;
+    }
     if (node) {
-        xmlUnlinkNode(node);
         xmlAddChild(list, node);
     } else {
         node = add_element(list, "disk");
