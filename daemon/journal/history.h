@@ -1,7 +1,6 @@
-/* What is no longer in memory, read back from the database: ended jobs, past events and the
- * descriptions of snapshots. Queries run
- * on the worker's thread, over a read-only connection of their own that never waits for the writer,
- * and are answered on the loop. */
+/* What is not in memory, read back from the database: ended jobs, past events and the descriptions
+ * of snapshots. Queries run on the worker's thread, over a read-only connection of their own that
+ * never waits for the writer, and are answered on the loop. */
 #ifndef SNAPVM_JOURNAL_HISTORY_H
 #define SNAPVM_JOURNAL_HISTORY_H
 

@@ -114,7 +114,8 @@ class Guest(Machine):
     """`role` is "writer", or "reader" for a guest that mounts nothing (see tests/guest/init).
 
     `agent` is True, False, or how the kernel's module stands in: "kernel", "kernel-late" where
-    virtio_console was there before it, or "kernel-tty" on a serial port. `file_systems` is FILE_SYSTEMS or MIXED.
+    virtio_console was there before it, or "kernel-tty" on a serial port. `file_systems` is
+    FILE_SYSTEMS or MIXED.
     """
 
     def __init__(self, name, root, agent=True, style="blockdev", role="writer", accel=None,
