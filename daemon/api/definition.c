@@ -1,6 +1,5 @@
 #include "api/definition.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -11,7 +10,6 @@
 #include "proto/snapvm-errors.h"
 #include "xml/snapshot-xml.h"
 
-#define PATH_SIZE 128
 #define US INT64_C(1000000)
 
 void definition_deinit(struct definition *definition)
@@ -28,6 +26,13 @@ static int bad(struct error *err, const char *param, const char *sentence)
 {
     error_set(err, SNAPVM_ERROR_INVALID_PARAMS, "%s", sentence);
     return error_text(err, "param", param);
+}
+
+static int bad_member(struct error *err, const char *path, const char *name, const char *sentence)
+{
+    _cleanup_free_ char *param = xasprintf("%s.%s", path, name);
+
+    return bad(err, param, sentence);
 }
 
 static int check_name(const char *name, const char *param, struct error *err)
@@ -164,13 +169,10 @@ static bool is_other(const char *const *others, const char *name)
 static int take_text(json_object *value, const char *name, char **ret_text, const char *path,
                      struct error *err)
 {
-    char param[PATH_SIZE];
-
-    snprintf(param, sizeof(param), "%s.%s", path, name);
     if (!value)
         return 0;
     if (!json_object_is_type(value, json_type_string))
-        return bad(err, param, "this is a text or null");
+        return bad_member(err, path, name, "this is a text or null");
     xstrset(ret_text, json_object_get_string(value));
     return 0;
 }
@@ -178,8 +180,6 @@ static int take_text(json_object *value, const char *name, char **ret_text, cons
 static int take_texts(json_object *object, const struct text_member *members,
                       const char *const *others, const char *path, struct error *err)
 {
-    char param[PATH_SIZE];
-
     if (!json_object_is_type(object, json_type_object))
         return bad(err, path, "this is an object");
     json_object_object_foreach (object, name, value) {
@@ -192,9 +192,8 @@ static int take_texts(json_object *object, const struct text_member *members,
                 return -1;
             continue;
         }
-        snprintf(param, sizeof(param), "%s.%s", path, name);
         if (!is_other(others, name))
-            return bad(err, param, "this member is not known here");
+            return bad_member(err, path, name, "this member is not known here");
     }
     return 0;
 }
@@ -202,25 +201,22 @@ static int take_texts(json_object *object, const struct text_member *members,
 static int check_word(const char *word, const char *words, const char *path, const char *name,
                       struct error *err)
 {
-    char param[PATH_SIZE];
+    _cleanup_free_ char *param = NULL;
     size_t size = word ? strlen(word) : 0;
 
     for (const char *p = words; word && *p; p += strcspn(p, "|"), p += *p == '|')
         if (strcspn(p, "|") == size && strncmp(p, word, size) == 0)
             return 0;
-    snprintf(param, sizeof(param), "%s.%s", path, name);
+    param = xasprintf("%s.%s", path, name);
     error_set(err, SNAPVM_ERROR_INVALID_PARAMS, "%s is one of %s", param, words);
     return error_text(err, "param", param);
 }
 
 static int check_file(const char *file, const char *path, const char *name, struct error *err)
 {
-    char param[PATH_SIZE];
-
     if (!file || file[0] == '/')
         return 0;
-    snprintf(param, sizeof(param), "%s.%s", path, name);
-    return bad(err, param, "this is an absolute path");
+    return bad_member(err, path, name, "this is an absolute path");
 }
 
 static int take_json_disk(struct definition *definition, struct domain *domain, json_object *object,
@@ -253,19 +249,19 @@ static int take_json_disks(struct definition *definition, struct domain *domain,
                            json_object *object, const char *path, struct error *err)
 {
     json_object *disks = json_member(object, "disks");
-    char element[PATH_SIZE];
+    _cleanup_free_ char *list = xasprintf("%s.disks", path);
 
     definition->says_disks = disks != NULL;
-    snprintf(element, sizeof(element), "%s.disks", path);
     if (disks && !json_object_is_type(disks, json_type_array))
-        return bad(err, element, "this is an array");
+        return bad(err, list, "this is an array");
     for (size_t i = 0; disks && i < json_object_array_length(disks); i++) {
-        snprintf(element, sizeof(element), "%s.disks[%zu]", path, i);
+        _cleanup_free_ char *element = xasprintf("%s[%zu]", list, i);
+
         if (take_json_disk(definition, domain, json_object_array_get_idx(disks, i), element, err) <
             0)
             return -1;
     }
-    return check_disks(&definition->record, element, err);
+    return check_disks(&definition->record, list, err);
 }
 
 static int take_json_words(struct definition *definition, json_object *object, const char *created,
@@ -273,15 +269,12 @@ static int take_json_words(struct definition *definition, json_object *object, c
 {
     struct record_snapshot *record = &definition->record;
     json_object *quiesced = json_member(object, "quiesced");
-    char param[PATH_SIZE];
 
-    snprintf(param, sizeof(param), "%s.created", path);
     record->created = created ? clock_parse(created) : 0;
     if (record->created < 0)
-        return bad(err, param, "this is a time in UTC as in 2026-11-21T01:30:00Z");
-    snprintf(param, sizeof(param), "%s.quiesced", path);
+        return bad_member(err, path, "created", "this is a time in UTC as in 2026-11-21T01:30:00Z");
     if (quiesced && !json_object_is_type(quiesced, json_type_boolean))
-        return bad(err, param, "this is true or false");
+        return bad_member(err, path, "quiesced", "this is true or false");
     record->quiesced = quiesced && json_object_get_boolean(quiesced);
     definition->says_quiesced = quiesced != NULL;
     definition->says_parent = json_object_object_get_ex(object, "parent", NULL);
@@ -304,13 +297,11 @@ static int take_document(struct definition *definition, const char *xml, const c
 {
     _cleanup_(snapshot_def_deinit) struct snapshot_def def = {0};
     _cleanup_error_ struct error why = {0};
-    char param[PATH_SIZE];
 
     if (!xml)
         return 0;
-    snprintf(param, sizeof(param), "%s.xml", path);
     if (snapshot_xml_read(xml, strlen(xml), false, &def, &why) < 0)
-        return bad(err, param, why.message);
+        return bad_member(err, path, "xml", why.message);
     definition->document = TAKE_PTR(def.document);
     return 0;
 }
@@ -335,16 +326,14 @@ int definition_from_json(struct domain *domain, json_object *object, const char 
                                           {"domain", &of},
                                           {"xml", &xml},
                                           {NULL, NULL}};
-    char param[PATH_SIZE];
+    _cleanup_free_ char *param = xasprintf("%s.name", path);
 
     if (take_texts(object, members, others, path, err) < 0)
         return -1;
-    snprintf(param, sizeof(param), "%s.name", path);
     if (check_name(record->name, param, err) < 0)
         return -1;
-    snprintf(param, sizeof(param), "%s.domain", path);
     if (of && strcmp(of, domain->record.name) != 0)
-        return bad(err, param, "the snapshot is of another domain");
+        return bad_member(err, path, "domain", "the snapshot is of another domain");
     record->domain = xstrdup(domain->record.name);
     if (take_json_words(&definition, object, created, path, err) < 0 ||
         take_json_disks(&definition, domain, object, path, err) < 0 ||

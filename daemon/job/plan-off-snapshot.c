@@ -167,12 +167,14 @@ void snapshot_job_add_layer(struct job *job, struct record_disk *disk, const cha
 {
     const struct record_layer *active = &disk->chain[0];
     struct record_image *image;
+    char name[JOB_NAME_SIZE];
 
     image = record_job_add_image(&job->record, disk->target, "source", active->file);
     xstrset(&image->format, active->format);
     image->virtual_size = active->virtual_size;
     image = record_job_add_image(&job->record, disk->target, "overlay", file);
     xstrset(&image->format, "qcow2");
+    xstrset(&image->node, job_qemu_name(job, disk->target, name));
     image->virtual_size = active->virtual_size;
     image->made = !reuse;
 }
@@ -200,6 +202,7 @@ static void revert_disk(const struct job *job, const struct record_image *overla
         if (strcmp(image->disk, overlay->disk) != 0 || strcmp(image->role, "left") == 0)
             continue;
         record_disk_add_layer(disk, image->file, image->format);
+        xstrset(&disk->chain[disk->n_chain - 1].node, image->node);
         disk->chain[disk->n_chain - 1].virtual_size = image->virtual_size;
     }
 }
@@ -249,8 +252,10 @@ struct job *revert_job_new(struct engine *engine, struct domain *domain, const c
 void revert_job_add_disk(struct job *job, const char *target, const char *file)
 {
     struct record_image *image = record_job_add_image(&job->record, target, "overlay", file);
+    char name[JOB_NAME_SIZE];
 
     xstrset(&image->format, "qcow2");
+    xstrset(&image->node, job_qemu_name(job, target, name));
     image->made = true;
 }
 

@@ -27,6 +27,7 @@ from round import VICTIMS  # noqa: E402
 SKIP = 77
 TRIES = 15          # a round: divisible by the number of VICTIMS
 ENOUGH = 50         # of so many images that were not named, one at least must be wrong
+BRIEF = 9           # the lines of a report that tell what went wrong
 MEMORY = "/dev/shm"
 
 
@@ -108,7 +109,7 @@ def main(make, kills):
     print(f"SNAPVM_TEST_SEED={options.seed}: {len(numbers)} rounds of {TRIES} tries, "
           f"{options.lanes} at once", flush=True)
     assert TRIES % len(VICTIMS) == 0
-    started, tally = time.monotonic(), collections.Counter()
+    started, tally, faults = time.monotonic(), collections.Counter(), []
     with contextlib.ExitStack() as stack:
         folders = [stack.enter_context(tempfile.TemporaryDirectory(prefix="snapvm-kill-", dir=place))
                    for place in (MEMORY, None) if place is None or os.access(place, os.W_OK)]
@@ -117,7 +118,10 @@ def main(make, kills):
             if wrong:
                 print(f"WRONG, to repeat it: SNAPVM_TEST_SEED={options.seed} {sys.argv[0]} "
                       f"--round {number}\n{wrong}", flush=True)
+                faults += [line[:300] for line in wrong.splitlines()[:BRIEF]]
     report(tally, time.monotonic() - started)
+    # Again, since the end of a log is all that some keep.
+    print(*faults, sep="\n", flush=True)
     if tally["other images"] >= ENOUGH and not tally["other images that were wrong"]:
         print("the other images would have done as well: this test cannot tell")
         return 1

@@ -57,7 +57,7 @@ class Pivot(BlockJobs):
         else:
             jobs = self.end(number, dice, victim, operation, targets, params)
         self.check_word(jobs)
-        results = self.judge(jobs, RESULTS[operation])
+        results = self.judge(jobs, {RESULTS[operation]})
         if operation == "pivot":
             require(len(results) == 1, f"a group that is not all or none: {results}")
         wanted = self.check_all(jobs)
