@@ -1,0 +1,334 @@
+/* snapshot.create: which disks get an overlay, checked before the job begins. */
+#include <string.h>
+
+#include "api/answer.h"
+#include "api/call.h"
+#include "api/context.h"
+#include "api/create-xml.h"
+#include "api/handlers.h"
+#include "api/overlay.h"
+#include "api/request.h"
+#include "api/turn.h"
+#include "base/clock.h"
+#include "base/memory.h"
+#include "domain/disk.h"
+#include "domain/domains.h"
+#include "domain/shutoff.h"
+#include "domain/snapshot.h"
+#include "job/engine.h"
+#include "job/snapshot-job.h"
+#include "proto/limits.h"
+#include "proto/snapvm-errors.h"
+#include "qemu/view.h"
+
+static int bad_param(struct error *err, const char *param, const char *sentence)
+{
+    error_set(err, SNAPVM_ERROR_INVALID_PARAMS, "%s", sentence);
+    return error_text(err, "param", param);
+}
+
+static int unsupported(struct error *err, const char *feature)
+{
+    error_set(err, SNAPVM_ERROR_UNSUPPORTED, "this snapvmd has no %s", feature);
+    return error_text(err, "feature", feature);
+}
+
+/* A snapshot that is being put together. */
+struct create {
+    struct call *call;
+    struct job *job;
+    const struct shutoff *files; /* of a guest that is shut off; NULL: it runs */
+};
+
+static int create_check_options(json_object *params, struct error *err)
+{
+    if (json_sub(params, "memory"))
+        return unsupported(err, "snapshots of memory");
+    if (json_flag(params, "halt", 0))
+        return unsupported(err, "snapshots that halt the guest");
+    return 0;
+}
+
+static int create_check_name(const struct domain *domain, const char *name, struct error *err)
+{
+    const struct job *job;
+
+    if (!snapshot_valid_name(name))
+        return bad_param(err, "name",
+                         "a snapshot's name is 1 to 255 bytes without '/', control characters or a "
+                         "leading '.'");
+    TAILQ_FOREACH (job, &domain->jobs, link) {
+        if (!job->record.snapshot)
+            continue;
+        error_set(err, SNAPVM_ERROR_BUSY,
+                  "job %lld is taking snapshot \"%s\" of domain %s; wait for its end",
+                  (long long)job->record.id, job->record.snapshot, domain->record.name);
+        return error_number(err, "job", job->record.id);
+    }
+    if (!snapshot_find(domain, name))
+        return 0;
+    error_set(err, SNAPVM_ERROR_ALREADY_EXISTS, "domain %s has a snapshot \"%s\" already",
+              domain->record.name, name);
+    error_text(err, "object", "snapshot");
+    return error_text(err, "name", name);
+}
+
+static int create_image_error(const struct record_disk *disk, const char *reason,
+                              const char *sentence, struct error *err)
+{
+    error_set(err, SNAPVM_ERROR_IMAGE, "disk %s: %s", disk->target, sentence);
+    error_text(err, "file", disk->n_chain ? disk->chain[0].file : "");
+    return error_text(err, "reason", reason);
+}
+
+static int create_check_free(const struct domain *domain, const struct record_disk *disk,
+                             struct error *err)
+{
+    const struct job *job = job_on_disk(domain, disk->target);
+
+    if (!job)
+        return 0;
+    error_set(err, SNAPVM_ERROR_BUSY, "job %lld holds disk %s; wait for its end",
+              (long long)job->record.id, disk->target);
+    return error_number(err, "job", job->record.id);
+}
+
+/* The same for a guest that is shut off, by what its files show. */
+static int create_check_files(const struct domain *domain, const struct shutoff *files,
+                              struct record_disk *disk, struct error *err)
+{
+    const struct shutoff_disk *seen;
+
+    if (create_check_free(domain, disk, err) < 0)
+        return -1;
+    if (disk->read_only)
+        return create_image_error(disk, "read-only",
+                                  "a read-only disk does not change, and gets no overlay", err);
+    seen = shutoff_take(files, disk, err);
+    if (!seen)
+        return -1;
+    return seen->chain.layers[0].holders.writers ? image_in_use(err, disk->chain[0].file) : 0;
+}
+
+/* Whether a disk of a live guest can get an overlay. */
+static int create_check_disk(const struct domain *domain, const struct record_disk *disk,
+                             struct error *err)
+{
+    const struct view_disk *seen = disk_in_view(domain, disk);
+    const struct view_node *top = disk_top(domain, disk);
+
+    if (create_check_free(domain, disk, err) < 0)
+        return -1;
+    if (!seen || !top || disk->n_chain == 0)
+        return create_image_error(disk, "missing", "QEMU has no image in this drive", err);
+    if (seen->read_only)
+        return create_image_error(disk, "read-only",
+                                  "a read-only disk does not change, and gets no overlay", err);
+    if (disk->format && strcmp(disk->format, top->driver) != 0)
+        return create_image_error(disk, "wrong format",
+                                  "QEMU reads its image in another format than the domain's "
+                                  "definition says; undefine it and define it anew",
+                                  err);
+    if (disk->chain[0].file[0] != '/')
+        return create_image_error(disk, "no plain file",
+                                  "its image is no plain local file, so no overlay can name it",
+                                  err);
+    return 0;
+}
+
+static bool create_has_disk(const struct job *job, const struct record_disk *disk)
+{
+    return job_image(job, disk->target, "overlay") != NULL;
+}
+
+static int create_add(const struct create *create, struct record_disk *disk, const char *file,
+                      bool reuse, struct error *err)
+{
+    const struct conf *conf = call_context(create->call)->conf;
+    struct job *job = create->job;
+    _cleanup_free_ char *beside = NULL;
+
+    if ((create->files ? create_check_files(job->domain, create->files, disk, err)
+                       : create_check_disk(job->domain, disk, err)) < 0)
+        return -1;
+    if (!file)
+        file = beside = overlay_default_file(job->domain, disk, job->record.snapshot);
+    if (overlay_check_file(conf, job->domain, file, reuse, err) < 0)
+        return -1;
+    for (unsigned i = 0; i < job->record.n_images; i++)
+        if (strcmp(job->record.images[i].file, file) == 0)
+            return bad_param(err, "disks", "two disks would get the same overlay file");
+    if (job->record.n_images == 2 * LIMIT_SNAPSHOT_DISKS) {
+        error_set(err, SNAPVM_ERROR_LIMIT_EXCEEDED, "a snapshot has at most %d disks",
+                  LIMIT_SNAPSHOT_DISKS);
+        error_text(err, "limit", "disks");
+        return error_number(err, "value", LIMIT_SNAPSHOT_DISKS);
+    }
+    if (create->files)
+        snapshot_job_add_layer(job, disk, file, reuse);
+    else
+        snapshot_job_add_disk(job, disk, file, reuse);
+    return 0;
+}
+
+static int create_add_named(const struct create *create, json_object *named, struct error *err)
+{
+    const struct job *job = create->job;
+    const char *mode = json_string(named, "mode"), *format = json_string(named, "format");
+    const char *file = json_string(named, "file");
+    bool reuse = json_flag(named, "reuse", 0);
+    struct record_disk *disk = disk_need(job->domain, json_string(named, "disk"), err);
+
+    if (!disk)
+        return -1;
+    if (create_has_disk(job, disk))
+        return bad_param(err, "disks", "a disk is named twice");
+    if (mode && strcmp(mode, "no") == 0)
+        return 0;
+    if (mode && strcmp(mode, "external") != 0)
+        return unsupported(err, "internal and manual snapshots");
+    if (format && strcmp(format, "qcow2") != 0)
+        return unsupported(err, "overlays of another format than qcow2");
+    if (reuse && !file)
+        return bad_param(err, "disks", "reuse needs the file that is to be used");
+    return create_add(create, disk, file, reuse, err);
+}
+
+/* Whether a disk gets an overlay when nobody names any: one that can change. */
+static bool create_is_meant(const struct create *create, const struct record_disk *disk)
+{
+    const struct view_disk *seen = disk_in_view(create->job->domain, disk);
+
+    if (create->files)
+        return !disk->read_only && disk->n_chain > 0;
+    return seen && !seen->read_only;
+}
+
+static int create_add_disks(const struct create *create, struct error *err)
+{
+    json_object *disks = json_array(call_params(create->call), "disks");
+    struct domain *domain = create->job->domain;
+
+    for (size_t i = 0; disks && i < json_object_array_length(disks); i++)
+        if (create_add_named(create, json_object_array_get_idx(disks, i), err) < 0)
+            return -1;
+    /* Without a list all disks that can change are meant. */
+    for (unsigned i = 0; i < domain->record.n_disks && !disks; i++) {
+        struct record_disk *disk = &domain->record.disks[i];
+
+        if (create_is_meant(create, disk) && create_add(create, disk, NULL, false, err) < 0)
+            return -1;
+    }
+    if (create->job->record.n_images == 0)
+        return bad_param(err, "disks", "there is no disk to take a snapshot of");
+    return 0;
+}
+
+static uint32_t create_flags(json_object *params)
+{
+    const char *quiesce = json_string(params, "quiesce");
+    uint32_t flags = json_flag(params, "metadata", 1) ? 0 : JOB_NO_METADATA;
+
+    if (quiesce && strcmp(quiesce, "required") == 0)
+        flags |= JOB_QUIESCE_REQUIRED;
+    if (quiesce && strcmp(quiesce, "preferred") == 0)
+        flags |= JOB_QUIESCE_PREFERRED;
+    return flags;
+}
+
+static int create_check(struct domain *domain, const char *name, json_object *params,
+                        struct error *err)
+{
+    if (create_check_options(params, err) < 0 || create_check_name(domain, name, err) < 0)
+        return -1;
+    if (strcmp(domain_state(domain), "shutoff") == 0)
+        return 0;
+    if (domain_need_live(domain, err) < 0)
+        return -1;
+    return domain_need_feature(domain, QMP_FEATURE_TRANSACTION, err);
+}
+
+static void created(void *arg, struct job *job, const struct error *err)
+{
+    struct call *call = arg;
+
+    if (err) {
+        call_error(call, err);
+        return;
+    }
+    request_started(call, job->record.id);
+    answer_job(call, job, "ended");
+}
+
+static void create_start(struct call *call, struct domain *domain, const char *name,
+                         const struct shutoff *files)
+{
+    json_object *params = call_params(call);
+    _cleanup_error_ struct error err = {0};
+    struct job *job = snapshot_job_new(call_context(call)->engine, domain, name,
+                                       json_string(params, "description"), create_flags(params));
+    struct create create = {call, job, files};
+
+    xstrset(&job->record.request_id, json_string(params, "request_id"));
+    if (create_add_disks(&create, &err) < 0) {
+        job_free(job);
+        call_error(call, &err);
+        return;
+    }
+    engine_start(job, answer_note_job, created, call);
+}
+
+static void create_try(struct call *call, const struct shutoff *files);
+
+static void create_looked(void *arg, struct shutoff *files)
+{
+    turn_end(arg);
+    create_try(arg, files);
+}
+
+/* Of a guest that is shut off the files are read first; by then all may be different, so everything
+ * is looked at again. */
+static void create_try(struct call *call, const struct shutoff *files)
+{
+    const char *name = json_string(call_params(call), "name");
+    struct domain *domain = answer_need_domain(call);
+    _cleanup_error_ struct error err = {0};
+    char now[CLOCK_TEXT];
+    bool off;
+
+    if (!domain)
+        return;
+    if (!name)
+        name = clock_name(clock_now(), now);
+    off = strcmp(domain_state(domain), "shutoff") == 0;
+    if (create_check(domain, name, call_params(call), &err) < 0)
+        call_error(call, &err);
+    else if (off && !files) {
+        turn_take(call);
+        shutoff_look(domain, create_looked, call);
+    } else
+        create_start(call, domain, name, off ? files : NULL);
+}
+
+/* Whether the parameters are whole: the call has its answer otherwise. */
+static bool create_takes_xml(struct call *call)
+{
+    _cleanup_error_ struct error err = {0};
+    struct domain *domain;
+
+    if (!json_string(call_params(call), "xml"))
+        return true;
+    domain = answer_need_domain(call);
+    if (!domain)
+        return false;
+    if (create_xml_take(domain, call_params(call), &err) == 0)
+        return true;
+    call_error(call, &err);
+    return false;
+}
+
+void snapshot_create_handle(struct call *call)
+{
+    if (!turn_waits(call) && answer_is_new(call, "ended") && create_takes_xml(call))
+        create_try(call, NULL);
+}

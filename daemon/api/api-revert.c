@@ -1,0 +1,124 @@
+/* snapshot.revert of a guest that is shut off: new overlays on what the snapshot froze. */
+#include <string.h>
+
+#include "api/answer.h"
+#include "api/call.h"
+#include "api/context.h"
+#include "api/handlers.h"
+#include "api/overlay.h"
+#include "api/request.h"
+#include "api/tree-job.h"
+#include "api/turn.h"
+#include "base/memory.h"
+#include "domain/disk.h"
+#include "domain/domains.h"
+#include "domain/snapshot.h"
+#include "job/engine.h"
+#include "job/job.h"
+#include "job/revert-job.h"
+#include "proto/snapvm-errors.h"
+
+static int revert_check_state(const struct domain *domain, const struct snapshot *snapshot,
+                              struct error *err)
+{
+    const char *state = domain_state(domain);
+
+    if (strcmp(state, "shutoff") != 0) {
+        error_set(err, SNAPVM_ERROR_INVALID_STATE,
+                  "domain %s is %s, and QEMU cannot put other images under a guest that runs: shut "
+                  "it down, revert, and start it from what domain.blockdev names then",
+                  domain->record.name, state);
+        return error_text(err, "state", state);
+    }
+    if (strcmp(snapshot_location(snapshot), "external") == 0 &&
+        (!snapshot->record.memory || strcmp(snapshot->record.memory, "no") == 0))
+        return 0;
+    error_set(err, SNAPVM_ERROR_UNSUPPORTED,
+              "snapshot \"%s\" is not one of disks in overlays alone, to which this snapvmd can go "
+              "back",
+              snapshot->record.name);
+    return error_text(err, "feature", "revert to internal snapshots and memory");
+}
+
+static int revert_check(const struct domain *domain, const struct snapshot *snapshot,
+                        json_object *params, struct error *err)
+{
+    if (json_flag(params, "running", 0) || json_flag(params, "paused", 0)) {
+        error_set(err, SNAPVM_ERROR_UNSUPPORTED,
+                  "snapvmd does not start guests: revert without running and paused, and start it "
+                  "from what domain.blockdev names then");
+        return error_text(err, "feature", "starting guests");
+    }
+    if (revert_check_state(domain, snapshot, err) < 0)
+        return -1;
+    return job_need_free(domain, err);
+}
+
+static int revert_need_disk(const struct job *job, const char *target,
+                            const struct record_disk *disk, struct error *err)
+{
+    if (disk && disk->n_chain > 0)
+        return 0;
+    error_set(err, SNAPVM_ERROR_NOT_FOUND,
+              "domain %s has no disk \"%s\" any more, which the snapshot has", job->record.domain,
+              target);
+    error_text(err, "object", "disk");
+    return error_text(err, "name", target);
+}
+
+static int revert_add_disks(struct call *call, struct job *job, const struct snapshot *snapshot,
+                            struct error *err)
+{
+    const struct conf *conf = call_context(call)->conf;
+    _cleanup_free_ char *name =
+        xasprintf("%s-%lld", snapshot->record.name, (long long)job->record.id);
+
+    for (unsigned i = 0; i < snapshot->record.n_disks; i++) {
+        const struct record_snapshot_disk *frozen = &snapshot->record.disks[i];
+        struct record_disk *disk = disk_find(job->domain, frozen->disk);
+        _cleanup_free_ char *file = NULL;
+
+        if (!frozen->backing)
+            continue;
+        if (revert_need_disk(job, frozen->disk, disk, err) < 0)
+            return -1;
+        file = overlay_default_file(job->domain, disk, name);
+        if (overlay_check_file(conf, job->domain, file, false, err) < 0)
+            return -1;
+        revert_job_add_disk(job, frozen->disk, file);
+    }
+    return 0;
+}
+
+static void revert_start(struct call *call, struct domain *domain, const struct snapshot *snapshot)
+{
+    bool force = json_flag(call_params(call), "force", 0);
+    _cleanup_error_ struct error err = {0};
+    struct job *job = revert_job_new(call_context(call)->engine, domain, snapshot->record.name);
+
+    turn_take(call);
+    xstrset(&job->record.request_id, json_string(call_params(call), "request_id"));
+    if (revert_add_disks(call, job, snapshot, &err) < 0) {
+        tree_job_fail(call, job, &err);
+        return;
+    }
+    revert_survey(job, force, tree_job_surveyed, tree_job_new(call, job));
+}
+
+void snapshot_revert_handle(struct call *call)
+{
+    _cleanup_error_ struct error err = {0};
+    struct snapshot *snapshot;
+    struct domain *domain;
+
+    if (turn_waits(call) || !answer_is_new(call, "ended"))
+        return;
+    domain = answer_need_domain(call);
+    if (!domain)
+        return;
+    snapshot = snapshot_need(domain, json_string(call_params(call), "name"), &err);
+    if (!snapshot || revert_check(domain, snapshot, call_params(call), &err) < 0)
+        call_error(call, &err);
+    else
+        revert_start(call, domain, snapshot);
+}

@@ -1,0 +1,72 @@
+/* Jobs on the snapshot tree of a guest that is shut off begin once the worker has read the files.
+ * Until then it is their call's turn at the tree; what was checked before is checked again. */
+#include "api/tree-job.h"
+
+#include <stdlib.h>
+
+#include "api/answer.h"
+#include "api/call.h"
+#include "api/request.h"
+#include "api/turn.h"
+#include "base/error.h"
+#include "base/memory.h"
+#include "domain/shutoff.h"
+#include "job/engine.h"
+#include "job/job.h"
+
+struct tree_job {
+    struct call *call;
+    struct job *job;
+};
+
+struct tree_job *tree_job_new(struct call *call, struct job *job)
+{
+    struct tree_job *waiting = xzalloc(sizeof(*waiting));
+
+    *waiting = (struct tree_job){.call = call, .job = job};
+    return waiting;
+}
+
+void tree_job_fail(struct call *call, struct job *job, const struct error *err)
+{
+    job_free(job);
+    turn_end(call);
+    call_error(call, err);
+}
+
+static void tree_job_begun(void *arg, struct job *job, const struct error *err)
+{
+    struct call *call = arg;
+
+    if (err) {
+        call_error(call, err);
+        return;
+    }
+    request_started(call, job->record.id);
+    answer_job(call, job, "ended");
+}
+
+int tree_job_check(const struct job *job, struct error *err)
+{
+    if (shutoff_need(job->domain, "it was started just now", err) < 0)
+        return -1;
+    return job_need_free(job->domain, err);
+}
+
+void tree_job_surveyed(void *arg, const struct error *err)
+{
+    struct tree_job *waiting = arg;
+    struct call *call = waiting->call;
+    struct job *job = waiting->job;
+    _cleanup_error_ struct error again = {0};
+
+    free(waiting);
+    if (!err && tree_job_check(job, &again) < 0)
+        err = &again;
+    if (err) {
+        tree_job_fail(call, job, err);
+        return;
+    }
+    turn_end(call);
+    engine_start(job, answer_note_job, tree_job_begun, call);
+}

@@ -1,0 +1,22 @@
+#ifndef SNAPVM_API_TREE_JOB_H
+#define SNAPVM_API_TREE_JOB_H
+
+struct call;
+struct error;
+struct job;
+struct tree_job;
+
+/* A call that has its turn at the tree and waits for a survey of the files: what tree_job_surveyed
+ * takes as `arg`. */
+struct tree_job *tree_job_new(struct call *call, struct job *job);
+
+/* The end of the survey: starts the job, or answers the call with the error and frees the job. */
+void tree_job_surveyed(void *arg, const struct error *err);
+
+/* The call ends with the error, and so does its turn. The job may be NULL. */
+void tree_job_fail(struct call *call, struct job *job, const struct error *err);
+
+/* Whether the guest is still shut off, and no job on its disks. Errors: InvalidState, Busy. */
+int tree_job_check(const struct job *job, struct error *err);
+
+#endif
