@@ -163,22 +163,6 @@ static int off_snapshot_forward(const struct job *job, const struct view *view _
     return 0;
 }
 
-void snapshot_job_add_layer(struct job *job, struct record_disk *disk, const char *file, bool reuse)
-{
-    const struct record_layer *active = &disk->chain[0];
-    struct record_image *image;
-    char name[JOB_NAME_SIZE];
-
-    image = record_job_add_image(&job->record, disk->target, "source", active->file);
-    xstrset(&image->format, active->format);
-    image->virtual_size = active->virtual_size;
-    image = record_job_add_image(&job->record, disk->target, "overlay", file);
-    xstrset(&image->format, "qcow2");
-    xstrset(&image->node, job_qemu_name(job, disk->target, name));
-    image->virtual_size = active->virtual_size;
-    image->made = !reuse;
-}
-
 static void off_snapshot_conclude(struct job *job, const char *result)
 {
     if (job->recovered)

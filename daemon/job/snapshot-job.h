@@ -31,6 +31,12 @@ void snapshot_job_add_layer(struct job *job, struct record_disk *disk, const cha
 /* In memory the overlays are the active layers, and no view changes that until the job ends. */
 void snapshot_hold_chains(struct job *job);
 
+/* The overlays are none after all. */
+void snapshot_lower_chains(struct job *job);
+
+/* Whether the freeze that the job owes for is over, with the thaw confirmed. */
+bool snapshot_debt_is_paid(const struct job *job);
+
 /* What the end's record holds: metadata, the current snapshot, events. */
 void snapshot_settle_note(struct job *job, struct journal_txn *txn);
 
