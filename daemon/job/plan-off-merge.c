@@ -238,11 +238,19 @@ static const char *off_merge_worth(const struct job *job, const struct record_im
     return "backing";
 }
 
+/* The active layer, which need not be one that the job touches; NULL without such a disk. */
+static const char *off_active(const struct job *job, const char *target)
+{
+    const struct record_disk *disk = target ? disk_find(job->domain, target) : NULL;
+
+    return disk && disk->n_chain ? disk->chain[0].file : NULL;
+}
+
 static bool off_is_active(const struct job *job, const struct record_image *image)
 {
-    const struct record_disk *disk = disk_find(job->domain, image->disk);
+    const char *active = off_active(job, image->disk);
 
-    return disk && disk->n_chain && strcmp(disk->chain[0].file, image->file) == 0;
+    return active && strcmp(active, image->file) == 0;
 }
 
 static void off_merge_conclude(struct job *job, const char *result _unused_)
@@ -250,6 +258,7 @@ static void off_merge_conclude(struct job *job, const char *result _unused_)
     bool merged = job_has(job, JOB_DECIDED);
 
     hold_release(job);
+    xstrset(&job->record.active, off_active(job, job->record.disk));
     if (merged)
         error_clear(&job->record.error);
     else

@@ -57,7 +57,7 @@ class Round:
 
     def __init__(self, folder, seed, number):
         self.seed, self.number = seed, number
-        self.root = tempfile.mkdtemp(prefix="snapvm-kill-", dir=folder)
+        self.root = self.make_root(folder)
         self.dice = random.Random(f"{seed}/{number}")
         self.daemon = Daemon(self.root, self.settings)
         self.machine = self.make_machine()
@@ -68,6 +68,10 @@ class Round:
         self.tally = collections.Counter()
         self.spans = {}
         self.began = time.monotonic()
+
+    def make_root(self, folder):
+        """A folder for all that the round has."""
+        return tempfile.mkdtemp(prefix="snapvm-kill-", dir=folder)
 
     def make_machine(self):
         return TinyGuest(self.name, self.root, disks=self.dice.choice(self.disk_counts),
@@ -194,13 +198,17 @@ class Round:
             self.kill_machine()
         self.tell(f"kill -9 {victim} ({first} first, gap {gap * 1000:.1f} ms) "
                   f"after {delay * 1000:.1f} of {span * 1000:.1f} ms")
+        self.tell_step(offset)
+        self.tally[f"victim {victim}"] += 1
+
+    def tell_step(self, offset):
+        """Where the daemon's log, read from there, says that it was."""
         with open(self.daemon.log, "rb") as log:
             log.seek(offset)
             steps = STEP.findall(log.read())
         step = steps[-1].decode() if steps else "asked"
         self.tell(f"died at {step}")
         self.tally[f"at {step}"] += 1
-        self.tally[f"victim {victim}"] += 1
 
     def signal(self, victim):
         process = self.daemon.process if victim == "daemon" else self.machine.process
