@@ -38,18 +38,26 @@ class BlockJobs(Round):
             job = self.client.call("block.commit", domain=self.name, disk=target, active=True,
                                    auto_pivot=True, wait="ended")
             require(job["outcome"]["result"] == "pivoted", f"not pivoted: {job}")
+        self.unlink_unused()
+
+    def unlink_unused(self):
         used = {file for files in self.chains().values() for file in files}
         for path in self.machine.images.iterdir():
             if str(path) not in used and path.name != "qemu.log":
                 path.unlink()
 
-    def digest(self, path):
-        """What a layer and those below it read as, by the headers alone."""
+    def beside_qemu(self, path):
+        """The -blockdev object of an image that stands still, to be read while QEMU may have layers
+        below it open."""
         source = image_blockdev(path, pathlib.Path(path).suffix[1:])
         if self.machine.process is not None:
             source.update({"force-share": True, "read-only": True})
+        return source
+
+    def digest(self, path):
+        """What a layer and those below it read as, by the headers alone."""
         with tempfile.NamedTemporaryFile(prefix="snapvm-kill-", dir=self.root) as raw:
-            copy_image(source, raw.name)
+            copy_image(self.beside_qemu(path), raw.name)
             return hashlib.sha256(raw.read()).hexdigest()
 
     # ---- requests over a crash ----
@@ -58,6 +66,7 @@ class BlockJobs(Round):
         """`requests` are (method, params). `pendings` jobs are waited for in that window."""
         self.machine.eyes.drain_events()
         self.client.events.clear()
+        self.since = self.machine.acked()
         for method, params in requests:
             self.client.send(method, **params)
         if window == "pending":

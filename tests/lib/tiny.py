@@ -130,6 +130,7 @@ class TinyGuest(Machine):
         """Holds an image that stands still against some moment since write `earliest`."""
         slots = self.read_slots(source)
         last = max(max(words) for words in slots)
+        earliest -= (earliest - self.targets.index(target)) % len(self.targets)   # of this disk
         if not earliest <= last <= self.acked() + 1:
             raise Lost(f"{target}: it ends with write {last}, and should be of a moment between "
                        f"{earliest} and {self.acked()}")
