@@ -364,6 +364,8 @@ static void link_down(void *arg, const struct error *why)
     } else {
         log_debug("domain %s: %s", domain->record.name, why->message);
     }
+    if (alive && link->pidfd < 0)
+        link_watch_process(link); /* of before the daemon's start: its end counts too */
     if (!alive && !domain->gone)
         link_gone(link);
     else if (!told && domain->gone)

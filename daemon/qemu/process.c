@@ -43,9 +43,15 @@ static void read_boot_id(char boot_id[PROCESS_BOOT_ID])
     boot_id[strcspn(boot_id, "\n")] = '\0';
 }
 
-/* State and start time. The second field is the program's name in parentheses, which may hold
- * anything: the fields behind it are counted from its last parenthesis, field 3 comes first. */
-static int process_stat(pid_t pid, char *ret_state, uint64_t *ret_start)
+struct process_stat {
+    char state;
+    unsigned long threads;
+    uint64_t start;
+};
+
+/* The second field is the program's name in parentheses, which may hold anything: the fields behind
+ * it are counted from its last parenthesis, field 3 comes first. */
+static int process_stat(pid_t pid, struct process_stat *ret_stat)
 {
     const struct process process = {.pid = pid};
     char path[PROCESS_PATH], text[1024], *field, *save = NULL;
@@ -59,9 +65,11 @@ static int process_stat(pid_t pid, char *ret_state, uint64_t *ret_start)
         return -1;
     for (field = strtok_r(field + 1, " ", &save); field; field = strtok_r(NULL, " ", &save)) {
         if (number == 3)
-            *ret_state = field[0];
+            ret_stat->state = field[0];
+        if (number == 20)
+            ret_stat->threads = strtoul(field, NULL, 10);
         if (number++ == 22) {
-            *ret_start = strtoull(field, NULL, 10);
+            ret_stat->start = strtoull(field, NULL, 10);
             return 0;
         }
     }
@@ -92,16 +100,17 @@ int process_of_socket(int fd, struct process *ret_process, struct error *err)
     struct ucred peer;
     socklen_t size = sizeof(peer);
     struct process process = {0};
-    char state;
+    struct process_stat stat;
 
     if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0)
         return error_set_errno(err, SNAPVM_ERROR_QEMU_GONE, errno,
                                "the process behind the monitor cannot be told");
     process.pid = peer.pid > 0 ? peer.pid : 0;
     read_boot_id(process.boot_id);
-    if (process.pid && process_stat(process.pid, &state, &process.start) < 0)
+    if (process.pid && process_stat(process.pid, &stat) < 0)
         return error_set(err, SNAPVM_ERROR_QEMU_GONE,
                          "the process %ld behind the monitor has ended", (long)process.pid);
+    process.start = process.pid ? stat.start : 0;
     process.our_root = process.pid && process_shares_root(&process);
     *ret_process = process;
     return 0;
@@ -113,16 +122,23 @@ bool process_same(const struct process *a, const struct process *b)
            strcmp(a->boot_id, b->boot_id) == 0;
 }
 
+/* A zombie is dead once it is alone: until then a thread that sits in a write or a sync keeps the
+ * process's files open and locked, and what it writes still comes. */
+static bool process_is_over(const struct process_stat *stat)
+{
+    return (stat->state == 'Z' || stat->state == 'X') && stat->threads <= 1;
+}
+
 bool process_alive(const struct process *process)
 {
-    char boot_id[PROCESS_BOOT_ID], state;
-    uint64_t start;
+    char boot_id[PROCESS_BOOT_ID];
+    struct process_stat stat;
 
-    if (process->pid <= 0 || process_stat(process->pid, &state, &start) < 0)
+    if (process->pid <= 0 || process_stat(process->pid, &stat) < 0)
         return false;
     read_boot_id(boot_id);
-    return start == process->start && strcmp(boot_id, process->boot_id) == 0 && state != 'Z' &&
-           state != 'X';
+    return stat.start == process->start && strcmp(boot_id, process->boot_id) == 0 &&
+           !process_is_over(&stat);
 }
 
 int process_pidfd(const struct process *process)

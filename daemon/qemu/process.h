@@ -25,8 +25,8 @@ int process_of_socket(int fd, struct process *ret_process, struct error *err);
 
 bool process_same(const struct process *a, const struct process *b);
 
-/* Whether it still runs: its pid exists with the same start time, in this boot, and is no zombie.
- */
+/* Whether it still runs: its pid exists with the same start time, in this boot, and is no zombie,
+ * or one whose other threads have not ended yet. */
 bool process_alive(const struct process *process);
 
 /* A descriptor that becomes readable when the process ends; -1 when it is gone already. Where the

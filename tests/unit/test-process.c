@@ -5,12 +5,14 @@
 #include <check.h>
 #include <errno.h>
 #include <poll.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -136,6 +138,51 @@ START_TEST(alive)
     child_end(&child);
     ck_assert(!process_alive(&child));
     ck_assert(!process_alive(&(struct process){0}));
+}
+END_TEST
+
+static void *wait_for_ever(void *arg _unused_)
+{
+    pause();
+    return NULL;
+}
+
+static char state_of(pid_t pid)
+{
+    char path[64], text[1024];
+    FILE *file;
+
+    snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+    file = fopen(path, "re");
+    ck_assert_ptr_nonnull(file);
+    ck_assert_ptr_nonnull(fgets(text, sizeof(text), file));
+    fclose(file);
+    return strrchr(text, ')')[2];
+}
+
+/* A QEMU that was killed while one of its threads sits in a sync. */
+START_TEST(alive_in_part)
+{
+    struct pollfd p = {.events = POLLIN};
+    struct process child = {.pid = fork()};
+    pthread_t thread;
+
+    if (child.pid == 0) {
+        pthread_create(&thread, NULL, wait_for_ever, NULL);
+        syscall(SYS_exit, 0); /* of this thread alone */
+    }
+    while (state_of(child.pid) != 'Z')
+        sched_yield(); /* nothing tells of a thread's end */
+    complete(&child);
+    ck_assert(process_alive(&child));
+    p.fd = process_pidfd(&child);
+    ck_assert_int_ge(p.fd, 0);
+    ck_assert_int_eq(poll(&p, 1, 0), 0);
+    kill(child.pid, SIGKILL);
+    ck_assert_int_eq(poll(&p, 1, 10000), 1);
+    ck_assert(!process_alive(&child)); /* a zombie */
+    child_end(&child);
+    close(p.fd);
 }
 END_TEST
 
@@ -315,6 +362,7 @@ int main(void)
     tcase_add_test(tcase, of_socket);
     tcase_add_test(tcase, same);
     tcase_add_test(tcase, alive);
+    tcase_add_test(tcase, alive_in_part);
     tcase_add_test(tcase, pidfd);
     tcase_add_loop_test(tcase, absolute, 0, sizeof(name_rows) / sizeof(name_rows[0]));
     tcase_add_test(tcase, absolute_without_directory);
