@@ -82,8 +82,8 @@ class Pivot(BlockJobs):
         ids = self.begin(requests, **how)
         method, request = self.request(operation, ids, f"{number}-end")
         windows = ["end", "end", "pending", "pending", "ended"]
-        # Within a hair of the decision: before the pivot is pending it cannot have been made.
-        window = dice.choice(windows if operation == "pivot" else ["end", "end", "ended"])
+        # Within a hair of the decision: before the job is pending it cannot have been made.
+        window = dice.choice(["end", "end", "ended"] if operation == "cancel" else windows)
         self.crash(dice, victim, window, [(method, request)], dice.randint(1, len(ids)))
         self.again(method, request)
         return [self.ended(job) for job in ids]
