@@ -57,7 +57,7 @@ class Node:
 
     @property
     def is_filter(self):
-        return self.driver in ("mirror_top", "commit_top")
+        return self.driver in ("mirror_top", "commit_top", "copy-on-read")
 
     def shown_name(self):
         if self.no_backing and self.header.backing:

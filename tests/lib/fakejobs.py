@@ -47,7 +47,7 @@ class CommitJob:
         self.speed = options.get("speed", 0)
         self.status = None
         self.error = None
-        self.base_read_only = False
+        self.was_read_only = False
         self.user_paused = False
         self.io_status = "ok"
         self.drained = False        # the guest's I/O to this disk is held
@@ -56,8 +56,16 @@ class CommitJob:
         self.todo = []              # slots still to copy
         self.copied = 0
         self.between = self.layers_between()
+        self.filter = self.put_filter_in(options.get("filter-node-name")).name
+
+    def put_filter_in(self, name):
         driver = "mirror_top" if self.active else "commit_top"
-        self.filter = self.graph.insert_filter(options.get("filter-node-name"), driver, top).name
+        return self.graph.insert_filter(name, driver, self.top)
+
+    @property
+    def receiver(self):
+        """The node that the data is copied into."""
+        return self.base
 
     def layers_between(self):
         chain = self.graph.chain(self.top)
@@ -66,9 +74,9 @@ class CommitJob:
     def layers_to_copy(self):
         return [self.graph.nodes[name].key for name in self.between]
 
-    def take_base(self):
-        self.base_read_only = self.graph.nodes[self.base].read_only
-        self.graph.set_read_only(self.base, False)
+    def take_receiver(self):
+        self.was_read_only = self.graph.nodes[self.receiver].read_only
+        self.graph.set_read_only(self.receiver, False)
 
     # ---- what others see ----
 
@@ -147,7 +155,7 @@ class CommitJob:
         self.enter("created")
         self.enter("running")
         self.todo = self.content.allocated(self.layers_to_copy())
-        self.take_base()
+        self.take_receiver()
         if self.active and not self.todo:
             # With a real one this may come on either side of the reply.
             self.become_ready()
@@ -178,7 +186,7 @@ class CommitJob:
         disk."""
         images = self.graph.images(self.top)
         for slot in self.todo:
-            self.content.copy(images, slot, self.graph.nodes[self.base].key)
+            self.content.copy(images, slot, self.graph.nodes[self.receiver].key)
             self.copied += 1
         self.todo = []
 
@@ -201,7 +209,7 @@ class CommitJob:
         self.drained = self.active
         self.copy_all()
         if self.active:
-            self.content.flush(self.graph.nodes[self.base].key)
+            self.content.flush(self.graph.nodes[self.receiver].key)
         self.enter("waiting")
         self.enter("pending")
         if self.auto_finalize:
@@ -253,11 +261,11 @@ class CommitJob:
         self.graph.remove_filter(self.filter)
 
     def conclude(self):
-        """An inner commit makes a base that was read-only so again, which flushes it; an active one
-        leaves it."""
-        if not self.active and self.base_read_only:
-            self.graph.set_read_only(self.base, True)
-            self.content.flush(self.graph.nodes[self.base].key)
+        """A job of inner layers makes a receiver that was read-only so again, which flushes it; an
+        active commit leaves it."""
+        if not self.active and self.was_read_only:
+            self.graph.set_read_only(self.receiver, True)
+            self.content.flush(self.graph.nodes[self.receiver].key)
         self.enter("concluded")
         self.graph.drop_unused()
         if self.auto_dismiss:

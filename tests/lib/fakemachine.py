@@ -18,6 +18,7 @@ from fakecontent import Content
 from fakegraph import Backend, Graph, QmpError
 from fakejobs import start_commit
 from fakemirror import start_mirror
+from fakestream import start_stream
 
 VERSION = {"qemu": {"major": 7, "minor": 2, "micro": 22}, "package": "fake"}
 
@@ -255,6 +256,9 @@ class Machine:
 
     def do_block_commit(self, arguments):
         start_commit(self, arguments)
+
+    def do_block_stream(self, arguments):
+        start_stream(self, arguments)
 
     def do_blockdev_mirror(self, arguments):
         start_mirror(self, arguments)

@@ -29,7 +29,7 @@ class MirrorJob(CommitJob):
             self.machine.mark_written(self.graph.nodes[self.base])
         super().copy_all()
 
-    def take_base(self):
+    def take_receiver(self):
         """The target is written to since it was opened: nothing to make writable."""
 
     def busy(self):

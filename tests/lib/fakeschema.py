@@ -26,6 +26,8 @@ COMMANDS = {
     "transaction": "actions:array properties?:object",
     "block-commit": "job-id? device base-node? base? top-node? top? backing-file? speed?:int"
                     " on-error? filter-node-name? auto-finalize?:bool auto-dismiss?:bool",
+    "block-stream": "job-id? device base-node? base? bottom? backing-file? speed?:int on-error?"
+                    " auto-finalize?:bool auto-dismiss?:bool",
     "blockdev-mirror": "job-id? device target replaces? sync speed?:int granularity?:int"
                        " buf-size?:int on-source-error? on-target-error? filter-node-name?"
                        " copy-mode? auto-finalize?:bool auto-dismiss?:bool",

@@ -31,14 +31,14 @@ def image_info(graph, node, nested):
         if node.header.backing_format:
             info["backing-filename-format"] = node.header.backing_format
     if nested and node.backing:
-        info["backing-image"] = image_info(graph, graph.nodes[node.backing], True)
+        info["backing-image"] = image_info(graph, graph.nodes[visible(graph, node.backing)], True)
     return info
 
 
 def node_info(graph, node, nested=False):
     """`nested`: the way of query-block, which repeats the image of every layer below and counts
     them."""
-    below = graph.chain(node.name)[1:]
+    below = [name for name in graph.chain(node.name)[1:] if not graph.nodes[name].implicit]
     info = {"node-name": node.name, "drv": node.driver, "file": node.shown_name(),
             "ro": node.read_only, "backing_file_depth": len(below) if nested else 0,
             "encrypted": False, "detect_zeroes": "off", "write_threshold": 0,
@@ -137,7 +137,8 @@ def query_block_graph(graph, jobs):
         for name in job.own_backends():
             entry("block-backend", "", ("own", job.id, name))
     for node in graph.nodes.values():
-        for child, name in ((node.file, "file"), (node.backing, "backing")):
+        backing = "file" if node.driver == "copy-on-read" else "backing"
+        for child, name in ((node.file, "file"), (node.backing, backing)):
             if child:
                 edge(node.name, child, name)
     for backend in graph.backends:

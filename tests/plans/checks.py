@@ -3,6 +3,7 @@
 import os
 import time
 
+import fakeqcow2
 from client import RpcError
 from world import DOMAIN, TIMEOUT, Wrong
 
@@ -54,6 +55,7 @@ def check_all(world, clean=False):
     require(len(moved) <= 1, f"a group that is not all or none: {results}")
     for job in jobs:
         check_copy(world, job)
+        check_merge(world, job)
     check_files(world, jobs)
     if alive:
         check_qemu(world, disks)
@@ -71,6 +73,8 @@ def place(kind, result):
     """Where the disk is after it."""
     if kind == "copy":
         return "new" if result == "pivoted" else "old"
+    if kind in ("commit", "pull"):
+        return "old"
     return DONE[result]
 
 
@@ -89,6 +93,22 @@ def check_copy(world, job):
         require(entry["state"] == "invalid", f"{result}, and the file that was there is {entry}")
     else:
         require(entry["state"] == "removed", f"{result}, and the copy is {entry}")
+
+
+def check_merge(world, job):
+    """The chain is the one without the merged layers, or the old one, as the outcome says: in the
+    headers and for the daemon."""
+    if job["kind"] not in ("commit", "pull"):
+        return
+    files = world.chains[job["disk"]][::-1]
+    gone = world.scenario.merged(files) if job["outcome"]["result"] == "completed" else []
+    right = [file for file in files if file not in gone]
+    require(fakeqcow2.chain(files[0]) == right, f"{job['outcome']['result']}, and the headers lead "
+            f"to {fakeqcow2.chain(files[0])}")
+    disks = world.call("domain.get", domain=DOMAIN)["disks"]
+    chain = next(d["chain"] for d in disks if d["target"] == job["disk"])
+    require([layer["file"] for layer in chain] == right, f"{job['outcome']['result']}, and the "
+            f"chain is {chain}")
 
 
 def check_images(world, disks, alive):

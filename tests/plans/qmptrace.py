@@ -70,7 +70,7 @@ class Trace:
     def normal(self):
         """Everything seen, without what may differ."""
         messages = [clean(message, self.folder) for message in self.seen if "QMP" not in message]
-        return late_ready(without_flicker(messages))
+        return late_abort(late_ready(without_flicker(messages)))
 
 
 def clean(value, folder):
@@ -119,6 +119,18 @@ def late_ready(messages):
         said = kept[n + 1].get("event") == "BLOCK_JOB_READY"
         if ready and said and kept[n + 2] == {"return": {}}:
             kept[n:n + 3] = kept[n + 2], kept[n], kept[n + 1]
+    return kept
+
+
+def late_abort(messages):
+    """A pull that is cancelled ends on either side of the reply, as it sleeps or copies at that
+    moment: put behind it here."""
+    kept = list(messages)
+    for n in range(len(kept) - 4):
+        told = [m.get("data", {}).get("status", m.get("event")) for m in kept[n:n + 4]]
+        if (told == ["aborting", "BLOCK_JOB_CANCELLED", "concluded", "null"] and
+                kept[n + 1]["data"]["type"] == "stream" and kept[n + 4] == {"return": {}}):
+            kept[n:n + 5] = kept[n + 4], *kept[n:n + 4]
     return kept
 
 

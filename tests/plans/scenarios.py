@@ -133,6 +133,40 @@ class Copy(Scenario):
             world.ask(f"cancel-{job}", "job.cancel", job=job, wait="ended", **force)
 
 
+class Merge(Scenario):
+    """A job that ends by itself: a commit of the layers from `top` down to `base`, a pull of those
+    between the active one and `base` (None: all); numbers count from the active layer. `end` may be
+    `cancel` while it runs, or `at-once`."""
+    kind = "merge"
+
+    def __init__(self, name, expects, top=None, base=None, end=None, deletes=False, layers=4,
+                 **more):
+        super().__init__(name, expects, layers=layers, **more)
+        self.top, self.base, self.end, self.deletes = top, base, end, deletes
+
+    def merged(self, files):
+        """Which of the files of a chain, from the active layer down, it merges into another."""
+        first = 1 if self.top is None else self.top
+        return files[first:self.base]
+
+    def act(self, world):
+        how = {"wait": "no", "bandwidth": 1} if self.end else {"wait": "ended"}
+        jobs = []
+        for target in world.chains:
+            params = {} if self.base is None else {"base": f"{target}[{self.base}]"}
+            if self.top is not None:
+                params.update(top=f"{target}[{self.top}]", delete=self.deletes)
+            method = "block.pull" if self.top is None else "block.commit"
+            job = world.ask(f"merge-{target}", method, domain=DOMAIN, disk=target, **params, **how)
+            if job is None:
+                return
+            jobs.append(job["id"])
+        for job in jobs if self.end else ():
+            if self.end == "cancel":
+                world.wait_begun(job)
+            world.ask(f"cancel-{job}", "job.cancel", job=job, wait="ended")
+
+
 SNAPSHOTS = [
     Snapshot("snapshot-none", "completed", "none", quick=True),
     Snapshot("snapshot-preferred", "completed", "preferred"),
@@ -201,4 +235,23 @@ COPIES = [
     Copy("copy-cancel-at-once", "cancelled", "at-once"),
     Copy("copy-cancel-force", "cancelled", "force"),
     Copy("copy-cancel-force-reuse", "cancelled", "force", reuse=True),
+]
+
+MERGES = [
+    Merge("commit", "completed", top=1, base=2, quick=True),
+    Merge("commit-delete", "completed", top=1, base=3, deletes=True, quick=True),
+    Merge("commit-drive-delete", "completed", top=2, base=3, deletes=True, style="drive"),
+    Merge("commit-2", "completed", top=1, base=2, disks=2),
+    Merge("commit-paused", "completed", top=1, base=2, running=False),
+    Merge("commit-fails-to-run", "failed", top=1, base=2, job_fault="run"),
+    Merge("commit-fails-to-finalize", "failed", top=1, base=2, job_fault="finalize", quick=True),
+    Merge("commit-cancel-running", "cancelled", top=1, base=2, end="cancel"),
+    Merge("commit-cancel-at-once", "cancelled", top=1, base=2, end="at-once"),
+    Merge("pull", "completed"),
+    Merge("pull-base", "completed", base=3, quick=True),
+    Merge("pull-drive", "completed", style="drive", quick=True),
+    Merge("pull-paused", "completed", running=False),
+    Merge("pull-fails-to-run", "failed", base=3, job_fault="run", quick=True),
+    Merge("pull-fails-to-finalize", "failed", base=3, job_fault="finalize"),
+    Merge("pull-cancel-running", "cancelled", base=3, end="cancel", quick=True),
 ]
