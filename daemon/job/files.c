@@ -27,6 +27,7 @@ struct file {
     int64_t size;
     struct image_id id;
     bool made, known, removed;
+    bool other_boot; /* the job began before the host was started last */
 };
 
 struct file_task {
@@ -74,6 +75,7 @@ static struct file *file_task_add(struct file_task *task, unsigned image)
         .id = {.dev = record->dev, .ino = record->ino},
         .made = record->made,
         .known = record->ino != 0,
+        .other_boot = !process_of_this_boot(&task->job->record.qemu),
     };
     return file;
 }
@@ -134,9 +136,9 @@ static bool file_is_missing(const struct file *file)
     return lstat(file->path, &st) < 0 && errno == ENOENT;
 }
 
-static void file_create(struct file *file, bool unsynced, struct error *err)
+static struct image_new file_new(const struct file *file)
 {
-    const struct image_new image = {
+    return (struct image_new){
         .path = file->path,
         .name = file->name,
         .like = file->like,
@@ -144,9 +146,14 @@ static void file_create(struct file *file, bool unsynced, struct error *err)
         .backing = file->backing,
         .backing_format = file->backing_format,
         .size = file->size,
-        .unsynced = unsynced,
     };
+}
 
+static void file_create(struct file *file, bool unsynced, struct error *err)
+{
+    struct image_new image = file_new(file);
+
+    image.unsynced = unsynced;
     file->known = image_create(&image, &file->id, err) == 0;
 }
 
@@ -214,15 +221,14 @@ static void files_run_sync_target(void *arg)
 }
 
 /* Whether a file whose making was recorded, but not its identity, is as empty as it was made. */
-static bool file_is_untouched(const struct file *file, const struct stat *st)
+static bool file_is_untouched(const struct file *file)
 {
+    const struct image_new image = file_new(file);
     struct image_info info = {0};
     bool empty = false, ours;
 
-    if (st->st_size == 0)
+    if (image_is_half_made(&image))
         return true;
-    if (strcmp(file->format, "raw") == 0)
-        return st->st_blocks == 0;
     if (image_read(file->path, file->format, &info, NULL) < 0)
         return false;
     ours = info.backing && file->backing ? strcmp(info.backing, file->backing) == 0
@@ -232,17 +238,19 @@ static bool file_is_untouched(const struct file *file, const struct stat *st)
 }
 
 /* After a crash the identity may not be recorded: a file under the recorded name is ours only if it
- * holds nothing, or was not even begun. */
+ * holds nothing, or was not even begun. A device may have another number since the host's start. */
 static bool file_is_ours(struct file *file)
 {
     struct stat st;
 
     if (stat(file->path, &st) < 0)
         return false;
+    if (file->known && st.st_ino == file->id.ino && file->other_boot)
+        file->id.dev = st.st_dev;
     if (file->known)
         return st.st_dev == file->id.dev && st.st_ino == file->id.ino;
     file->id = (struct image_id){.dev = st.st_dev, .ino = st.st_ino};
-    return file_is_untouched(file, &st);
+    return file_is_untouched(file);
 }
 
 static void files_run_remove_overlays(void *arg)
@@ -301,13 +309,13 @@ static void files_run_remove_worthless(void *arg)
     }
 }
 
-/* The daemon may have been killed between making the file and filling it. */
+/* The daemon may have been killed between making the file and filling it, and the host before it
+ * was synced, which is done before the guest can write to it. */
 static bool file_is_unbegun(const struct file *file)
 {
-    struct stat st;
+    const struct image_new image = file_new(file);
 
-    return file_is_missing(file) ||
-           (file->made && lstat(file->path, &st) == 0 && S_ISREG(st.st_mode) && st.st_size == 0);
+    return file_is_missing(file) || (file->made && image_is_half_made(&image));
 }
 
 static void files_run_look(void *arg)

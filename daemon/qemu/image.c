@@ -15,7 +15,7 @@
 #include "qemu/qcow2.h"
 
 #define IMAGE_HEADER_BYTES (64 * 1024)
-#define IMAGE_L1_PIECE (64 * 1024)
+#define IMAGE_PIECE (64 * 1024)
 #define IMAGE_SECTOR 512
 
 static int image_error(struct error *err, const char *file, const char *reason)
@@ -113,6 +113,11 @@ static int image_write(int fd, const unsigned char *data, size_t size)
     return 0;
 }
 
+static bool all_zero(const unsigned char *data, size_t size)
+{
+    return size == 0 || (data[0] == 0 && memcmp(data, data + 1, size - 1) == 0);
+}
+
 /* What an empty image has in front of its zeroes: of a raw one, nothing. */
 static int image_head(const struct image_new *image, unsigned char **ret_head,
                       struct qcow2_layout *ret_layout, struct error *err)
@@ -170,6 +175,52 @@ int image_create(const struct image_new *image, struct image_id *ret_id, struct 
         return -1;
     }
     return 0;
+}
+
+/* A sector reaches the disk whole, or not at all. */
+static bool piece_is_of_head(const unsigned char *piece, size_t size, const unsigned char *head,
+                             size_t head_size)
+{
+    for (size_t at = 0; at < size; at += IMAGE_SECTOR) {
+        size_t n = size - at < IMAGE_SECTOR ? size - at : IMAGE_SECTOR;
+        size_t m = at >= head_size ? 0 : head_size - at < n ? head_size - at : n;
+
+        if (!all_zero(piece + at, n) &&
+            (memcmp(piece + at, head + at, m) != 0 || !all_zero(piece + at + m, n - m)))
+            return false;
+    }
+    return true;
+}
+
+static bool file_is_of_head(int fd, const unsigned char *head, size_t head_size)
+{
+    _cleanup_free_ unsigned char *piece = xzalloc(IMAGE_PIECE);
+    off_t at = 0;
+
+    while ((at = lseek(fd, at, SEEK_DATA)) >= 0) {
+        ssize_t n;
+        size_t begin;
+
+        at -= at % IMAGE_SECTOR;
+        begin = (uint64_t)at < head_size ? (size_t)at : head_size;
+        n = pread(fd, piece, IMAGE_PIECE, at);
+        if (n <= 0 || !piece_is_of_head(piece, (size_t)n, head + begin, head_size - begin))
+            return n == 0;
+        at += n;
+    }
+    return errno == ENXIO; /* no more data */
+}
+
+bool image_is_half_made(const struct image_new *image)
+{
+    _cleanup_close_ int fd = open(image->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    _cleanup_free_ unsigned char *head = NULL;
+    struct qcow2_layout layout = {0};
+    struct stat st;
+
+    return fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) &&
+           image_head(image, &head, &layout, NULL) == 0 &&
+           (uint64_t)st.st_size <= layout.file_size && file_is_of_head(fd, head, layout.head_size);
 }
 
 int image_sync(const char *path, struct error *err)
@@ -350,19 +401,14 @@ int image_remove(const char *path, const struct image_id *id, struct error *err)
     return 0;
 }
 
-static bool all_zero(const unsigned char *data, size_t size)
-{
-    return size == 0 || (data[0] == 0 && memcmp(data, data + 1, size - 1) == 0);
-}
-
 static int image_scan_l1(int fd, const char *path, const struct qcow2_header *header,
                          bool *ret_empty, struct error *err)
 {
-    _cleanup_free_ unsigned char *piece = xzalloc(IMAGE_L1_PIECE);
+    _cleanup_free_ unsigned char *piece = xzalloc(IMAGE_PIECE);
     uint64_t at = header->l1_offset, end = at + (uint64_t)header->l1_size * 8;
 
-    for (; at < end; at += IMAGE_L1_PIECE) {
-        size_t size = end - at < IMAGE_L1_PIECE ? (size_t)(end - at) : IMAGE_L1_PIECE;
+    for (; at < end; at += IMAGE_PIECE) {
+        size_t size = end - at < IMAGE_PIECE ? (size_t)(end - at) : IMAGE_PIECE;
         ssize_t n = image_pread(fd, piece, size, at);
 
         if (n < 0)

@@ -37,6 +37,10 @@ struct image_new {
  * error nothing is left behind. Errors: AlreadyExists (object image), NoSpace, ImageError. */
 int image_create(const struct image_new *image, struct image_id *ret_id, struct error *err);
 
+/* Whether a file holds nothing but what image_create() writes, or a part of it: what the crash of a
+ * host leaves of one that was not synced. False also where it cannot be read. */
+bool image_is_half_made(const struct image_new *image);
+
 /* Syncs a new file and its folder. Error: ImageError. */
 int image_sync(const char *path, struct error *err);
 

@@ -116,6 +116,14 @@ int process_of_socket(int fd, struct process *ret_process, struct error *err)
     return 0;
 }
 
+bool process_of_this_boot(const struct process *process)
+{
+    char boot_id[PROCESS_BOOT_ID];
+
+    read_boot_id(boot_id);
+    return !process->boot_id[0] || strcmp(boot_id, process->boot_id) == 0;
+}
+
 bool process_same(const struct process *a, const struct process *b)
 {
     return a->pid > 0 && a->pid == b->pid && a->start == b->start &&

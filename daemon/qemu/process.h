@@ -23,6 +23,9 @@ struct process {
  * far changes its root no more. Error: QemuGone. */
 int process_of_socket(int fd, struct process *ret_process, struct error *err);
 
+/* Whether it was seen since the host was started; true for one that was never seen. */
+bool process_of_this_boot(const struct process *process);
+
 bool process_same(const struct process *a, const struct process *b);
 
 /* Whether it still runs: its pid exists with the same start time, in this boot, and is no zombie,

@@ -198,6 +198,15 @@ static void copy_out(int from, const char *path, mode_t mode)
     close(to);
 }
 
+/* A file is known by its number, also after a new start. */
+static void keep_number(const struct node *node, const char *path)
+{
+    const struct timespec times[2] = {{.tv_nsec = UTIME_NOW}, {.tv_sec = (time_t)node->number}};
+
+    if (utimensat(AT_FDCWD, path, times, 0) < 0)
+        abort();
+}
+
 static void cut_folder(const struct node *node, const char *path, struct chance *chance)
 {
     const struct list *list = chance_hits(chance) ? &node->now : &node->synced;
@@ -218,8 +227,10 @@ static void cut_folder(const struct node *node, const char *path, struct chance 
             copy_out(below->old, name, below->mode);
             if (chown(name, below->uid, below->gid) < 0)
                 abort();
+            keep_number(below, name);
         }
     }
+    keep_number(node, path);
 }
 
 void disk_cut(struct disk *disk, unsigned share, unsigned seed)
@@ -233,6 +244,9 @@ void disk_cut(struct disk *disk, unsigned share, unsigned seed)
 }
 
 /* --- start --- */
+
+/* A time of modification before this one is a number that keep_number wrote. */
+#define MADE_UP 1000000
 
 static void load_file(struct node *node, const char *path)
 {
@@ -267,6 +281,10 @@ static struct node *load(struct disk *disk, const char *path)
     if (lstat(path, &st) < 0)
         abort();
     node = node_new(disk, st.st_mode);
+    if (st.st_mtim.tv_sec < MADE_UP)
+        node->number = (ino_t)st.st_mtim.tv_sec;
+    if (node->number > disk->last)
+        disk->last = node->number;
     node->uid = st.st_uid;
     node->gid = st.st_gid;
     if (S_ISREG(st.st_mode))
