@@ -18,6 +18,9 @@
 
 #define RETRY_FIRST_MS 200
 #define RETRY_LAST_MS 5000
+#define FEED_SHARE 5      /* signs of life within the silence after which a guest thaws by itself */
+#define FEED_LEAST_MS 100 /* between two of them, whatever the guest says */
+#define FEED_RETRY_MS 1000
 
 /* Somebody who waits for the first answer of a collection. */
 struct creditor {
@@ -34,6 +37,9 @@ struct debt_run {
     struct domain *domain;
     STAILQ_HEAD(, creditor) creditors;
     struct event *timer; /* the next attempt, or the end of a lease */
+    struct event *feed;  /* the next sign of life for a guest that thaws by itself */
+    int64_t feed_ms;     /* from one to the next; 0: it does not, -1: it was not heard yet */
+    bool feeding;        /* one is on its way */
     bool due;            /* a thaw was asked for, or the lease has ended */
     unsigned retry_ms;
     unsigned outstanding; /* answers of the present attempt */
@@ -46,6 +52,7 @@ struct debt_run {
 
 static void debt_try(struct debt_run *run);
 static void debt_owed(struct debt_run *run);
+static void debt_feed_timer(evutil_socket_t fd, short what, void *arg);
 
 static void debt_timer(evutil_socket_t fd _unused_, short what _unused_, void *arg)
 {
@@ -67,7 +74,9 @@ static struct debt_run *debt_run_of(struct engine *engine, struct domain *domain
     run->engine = engine;
     run->domain = domain;
     run->retry_ms = RETRY_FIRST_MS;
+    run->feed_ms = -1;
     run->timer = event_new(domain->owner->base, -1, 0, debt_timer, run);
+    run->feed = event_new(domain->owner->base, -1, 0, debt_feed_timer, run);
     STAILQ_INIT(&run->creditors);
     return run;
 }
@@ -138,6 +147,10 @@ void debt_strike(struct domain *domain, struct journal_txn *txn)
         record_debt_deinit(domain->debt);
         free(domain->debt);
         domain->debt = NULL;
+    }
+    if (domain->collecting) {
+        event_del(domain->collecting->feed);
+        domain->collecting->feed_ms = -1;
     }
     journal_drop_debt(txn ? txn : own, domain->record.name);
     if (own)
@@ -332,6 +345,82 @@ void debt_collect(struct engine *engine, struct domain *domain, debt_fn fn, void
     debt_try(run);
 }
 
+/* --- a guest that thaws by itself --- */
+
+static void debt_feed_later(struct debt_run *run, int64_t ms)
+{
+    struct timeval delay = clock_timeval_ms(ms);
+
+    event_add(run->feed, &delay);
+}
+
+static void debt_denied(struct domain *domain)
+{
+    if (!debt_is_lease(domain) || domain->freeze != FREEZE_FROZEN)
+        return;
+    domain->freeze = FREEZE_UNKNOWN;
+    log_warning("domain %s: its agent denies that a lease holds it frozen: something in the guest "
+                "has thawed it, or the agent was started anew",
+                domain->record.name);
+}
+
+void debt_feed(struct engine *engine, struct domain *domain, const struct agent_reply *status)
+{
+    struct debt_run *run = debt_run_of(engine, domain);
+
+    run->feed_ms = status->frozen ? status->thaw_in_ms / FEED_SHARE : 0;
+    if (run->feed_ms < FEED_LEAST_MS && status->thaw_in_ms > 0)
+        run->feed_ms = FEED_LEAST_MS;
+    if (run->feed_ms > 0)
+        debt_feed_later(run, run->feed_ms);
+    if (!status->frozen)
+        debt_denied(domain);
+}
+
+static void debt_fed(void *arg, const struct agent_reply *reply, const struct error *err)
+{
+    struct debt_run *run = arg;
+
+    run->feeding = false;
+    if (!run->domain->debt || run->due)
+        return;
+    if (!err) {
+        debt_feed(run->engine, run->domain, reply);
+        return;
+    }
+    log_debug("domain %s: whether it is frozen: %s", run->domain->record.name, err->message);
+    debt_feed_later(run, run->feed_ms > 0 ? run->feed_ms : FEED_RETRY_MS);
+}
+
+/* Nobody is asked who is not there, or who is asked already: debt_chance comes when that ends. */
+static void debt_give_sign(struct debt_run *run)
+{
+    struct domain *domain = run->domain;
+
+    if (run->feeding || !domain_is_running(domain) || !domain->agent || !agent_is_up(domain->agent))
+        return;
+    run->feeding = true;
+    agent_call(domain->agent, AGENT_STATUS, NULL, 0, run->engine->options.agent_timeout_ms,
+               debt_fed, run);
+}
+
+static void debt_feed_timer(evutil_socket_t fd _unused_, short what _unused_, void *arg)
+{
+    struct debt_run *run = arg;
+
+    if (run->domain->debt && !run->due)
+        debt_give_sign(run);
+}
+
+/* Whether a sign is missing: nobody was there to hear it, or this daemon has just taken the lease
+ * over from another. */
+static bool debt_must_feed(const struct debt_run *run)
+{
+    bool wanted = run->feed_ms > 0 || (run->feed_ms < 0 && debt_is_lease(run->domain));
+
+    return wanted && !run->due && !event_pending(run->feed, EV_TIMEOUT, NULL);
+}
+
 /* Whoever walks from a freeze to its thaw collects by himself: a job, or a client's freeze on its
  * way. A thaw that came between the record of the debt and the freeze would strike it out too
  * early. */
@@ -357,6 +446,8 @@ void debt_chance(struct engine *engine, struct domain *domain)
     run = debt_run_of(engine, domain);
     if (debt_is_due(engine, run))
         debt_try(run);
+    else if (debt_must_feed(run))
+        debt_give_sign(run);
 }
 
 void debt_forget(struct domain *domain)
@@ -372,6 +463,7 @@ void debt_forget(struct domain *domain)
         free(creditor);
     }
     event_free(run->timer);
+    event_free(run->feed);
     free(run);
     domain->collecting = NULL;
 }

@@ -17,6 +17,7 @@
 
 #include "base/error.h"
 
+struct agent_reply;
 struct domain;
 struct engine;
 struct journal_txn;
@@ -48,6 +49,12 @@ void debt_refused(struct domain *domain);
  * others are struck out before the callback, with their event. */
 typedef void (*debt_fn)(void *arg, bool confirmed, int64_t count);
 void debt_collect(struct engine *engine, struct domain *domain, debt_fn fn, void *arg);
+
+/* What the agent says of itself while the debt's freeze stands. Where it thaws by itself when it
+ * hears nothing of us (agent_reply::thaw_in_ms), it is asked for its status from now on until a
+ * thaw is due, so often that it does not, also by the next daemon. Where it denies a lease, that
+ * shows. */
+void debt_feed(struct engine *engine, struct domain *domain, const struct agent_reply *status);
 
 /* A chance: the agent is there, the guest goes on, or its QEMU has ended. */
 void debt_chance(struct engine *engine, struct domain *domain);

@@ -155,6 +155,8 @@ static void lease_status(void *arg, const struct agent_reply *reply, const struc
     struct lease *lease = arg;
 
     lease->status_frozen = !err && reply->frozen;
+    if (lease->status_frozen)
+        debt_feed(lease->engine, lease->domain, reply);
     lease_answered(lease);
 }
 

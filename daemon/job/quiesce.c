@@ -107,13 +107,21 @@ int quiesce_read_freeze(struct domain *domain, const struct agent_reply *reply,
     return -1;
 }
 
+static bool quiesce_owes(const struct job *job)
+{
+    return job->domain->debt && job->domain->debt->job == job->record.id;
+}
+
 /* The status that was sent right behind the freeze: nobody waits for it. */
 static void quiesce_status(void *arg, const struct agent_reply *reply, const struct error *err)
 {
     struct job *job = exchange_end(arg);
 
-    if (job)
-        job->status_frozen = !err && reply->frozen;
+    if (!job)
+        return;
+    job->status_frozen = !err && reply->frozen;
+    if (job->status_frozen && quiesce_owes(job))
+        debt_feed(job->engine, job->domain, reply);
 }
 
 static void quiesce_frozen(void *arg, const struct agent_reply *reply, const struct error *err)
@@ -178,11 +186,6 @@ static void quiesce_answered(void *arg, const struct agent_reply *reply, const s
     job->asked_agent = clock_monotonic();
     quiesce_read_status(reply, err, &job->no_freeze);
     fn(job);
-}
-
-static bool quiesce_owes(const struct job *job)
-{
-    return job->domain->debt && job->domain->debt->job == job->record.id;
 }
 
 /* --- within a lease --- */

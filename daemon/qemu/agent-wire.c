@@ -168,6 +168,7 @@ static enum agent_line agent_wire_read(const char *line, size_t size, bool delim
         message->refusal = clean_member(error, "desc");
     else
         message->value = json_object_get(value);
+    message->thaw_in_ms = json_int(object, "thaw-in-ms", 0);
     return AGENT_LINE_ANSWER;
 }
 
@@ -333,6 +334,9 @@ int agent_wire_reply(const struct agent_message *message, enum agent_call call,
         agent_reply_deinit(&reply);
         return wrong_shape(call, err);
     }
+    if (reply.frozen && message->thaw_in_ms > 0)
+        reply.thaw_in_ms = message->thaw_in_ms < AGENT_SILENCE_MAX_MS ? message->thaw_in_ms
+                                                                      : AGENT_SILENCE_MAX_MS;
     *ret_reply = reply;
     return 0;
 }

@@ -17,6 +17,7 @@ struct json_object;
 #define AGENT_TEXT_MAX 256    /* bytes of a guest's text that are kept */
 #define AGENT_COUNT_MAX 65536 /* file systems */
 #define AGENT_FS_MAX 1024
+#define AGENT_SILENCE_MAX_MS 86400000
 
 /* The agent's name of a call, for messages. */
 const char *agent_wire_command(enum agent_call call, bool listed);
@@ -42,6 +43,7 @@ enum agent_line {
 struct agent_message {
     int64_t sync;              /* AGENT_LINE_SYNC: its id */
     struct json_object *value; /* AGENT_LINE_ANSWER: what was returned, if nothing was refused */
+    int64_t thaw_in_ms;        /* AGENT_LINE_ANSWER: a member beside that, 0 if there is none */
     char *refusal;             /* AGENT_LINE_ANSWER: the agent's words, cleaned */
 };
 

@@ -67,6 +67,8 @@ struct agent_fs {
 struct agent_reply {
     int64_t count;       /* freeze and thaw: file systems, 0 to 65536 */
     bool frozen;         /* status */
+    int64_t thaw_in_ms;  /* status: frozen, and thaws by itself after so much silence of ours; at
+                          * most a day, 0: it does not */
     char *version;       /* info; NULL unknown */
     bool kernel;         /* info: it is the guest's kernel (guest/), not qemu-ga */
     bool can_freeze;     /* info: guest-fsfreeze-freeze is there and enabled; not while frozen */

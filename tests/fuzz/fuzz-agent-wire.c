@@ -28,6 +28,8 @@ static void require_clean(const char *text)
 static void require_reply(const struct agent_reply *reply)
 {
     require(reply->count >= 0 && reply->count <= AGENT_COUNT_MAX);
+    require(reply->thaw_in_ms >= 0 && reply->thaw_in_ms <= AGENT_SILENCE_MAX_MS);
+    require(reply->frozen || reply->thaw_in_ms == 0);
     require(reply->n_fs <= AGENT_FS_MAX);
     if (reply->version)
         require_clean(reply->version);

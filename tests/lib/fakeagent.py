@@ -9,6 +9,8 @@ What matters of the real one (7.2):
  - Half a command left by an earlier client spoils the next line: errors, and no answer to it.
  - Answers go to whoever is connected when they are ready.
  - While frozen it serves six commands only, and says CommandNotFound to all others.
+ - The kernel's module, which speaks the same wire, thaws by itself when the host is silent: its status
+   then says after how many ms. By order alone here (thaw_in_ms, dead_man).
  - Freeze counts the file systems that it froze, those frozen by others not among them; thaw undoes
    all, whoever froze them, and counts these. The status is the agent's own flag: it is kept in a
    file that a restarted agent reads, when it finds it.
@@ -37,6 +39,7 @@ class Agent:
         self.flag = False                   # what the agent believes
         self.state_file = False
         self.port_open = True
+        self.thaw_in_ms = None              # said beside "frozen", where it is the kernel's module
         self.hung = False                   # stopped: takes bytes and does not look at them
         self.inbox = b""                    # bytes that are in the guest
         self.half = b""                     # the parser's unfinished line
@@ -45,6 +48,7 @@ class Agent:
         self.connected = False
         self.freezes = 0                    # freeze commands that were executed
         self.died = None                    # set by a fault: the whole QEMU is to die
+        self.stops = False                  # set by a fault: the machine is to stop
 
     # ---- what the machine asks ----
 
@@ -125,7 +129,8 @@ class Agent:
         try:
             value = self.execute(name, arguments)
             prefix = RESET if name == "guest-sync-delimited" else b""
-            self.send(json.dumps({"return": value}).encode(), prefix)
+            beside = {"thaw-in-ms": self.thaw_in_ms} if value == "frozen" and self.thaw_in_ms else {}
+            self.send(json.dumps({"return": value, **beside}).encode(), prefix)
         except AgentError as error:
             self.error(error.desc, error.cls)
 
@@ -200,6 +205,9 @@ class Agent:
         mine, self.out = self.out[before:], self.out[:before]
         if kind == "late":                          # executed at once, answered when released
             self.faults.held.append(lambda: self.out.extend(mine))
+        elif kind == "stop-after":                  # answered, and then the machine stands
+            self.out.extend(mine)
+            self.stops = True
         elif kind == "error-after":
             self.error(fault.get("desc", "failed after all"))
         elif kind == "count":

@@ -118,6 +118,9 @@ class _Server:
         self.machine.run_deferred()
         if self.agent and self.machine.running:
             self.agent.run()
+        if self.agent and self.agent.stops:
+            self.agent.stops = False
+            self.machine.execute("stop", {})
         if self.monitor.die == "replied":
             self.flush()
         if self.monitor.die or (self.agent and self.agent.died):
@@ -195,6 +198,9 @@ class _Server:
                 return
         elif not mask & (select.POLLHUP | select.POLLERR):
             return
+        self.agent_gone()
+
+    def agent_gone(self):
         self.agent_client.close()
         self.agent_client = None
         self.agent.client_left()
@@ -231,6 +237,7 @@ class _Server:
             "status": machine.status,
             "frozen": bool(self.agent and self.agent.frozen),
             "freezes": self.agent.freezes if self.agent else 0,
+            "hung": bool(self.agent and self.agent.hung),
             "roots": {name: graph.nodes[chain[0]].filename for name, chain in chains.items()},
             "nodes": list(graph.nodes),
             "chains": chains,
@@ -274,6 +281,24 @@ class _Server:
 
     def order_port(self, opened, **more):
         self.agent_port(opened, **more)
+
+    def order_thaw_in_ms(self, ms):
+        self.agent.thaw_in_ms = ms
+
+    def order_dead_man(self):
+        """The guest's kernel has heard nothing of the host for too long."""
+        self.agent.thaw()
+
+    def order_freeze_by_stranger(self):
+        """By the agent, as another client of it would have had it."""
+        self.agent.execute("guest-fsfreeze-freeze", {})
+
+    def order_drop_agent(self):
+        self.agent_gone()
+
+    def order_tell(self, event):
+        """An event that was lost comes after all."""
+        self.machine.event(event)
 
     def order_freeze_by_admin(self, mountpoints):
         self.agent.frozen_mounts.update(mountpoints)

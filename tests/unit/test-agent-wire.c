@@ -222,6 +222,33 @@ START_TEST(test_reply)
 }
 END_TEST
 
+/* After how much silence a frozen guest thaws by itself; whatever else stands there is none. */
+static const struct {
+    const char *line;
+    int64_t thaw_in_ms;
+} silences[] = {
+    {"{\"return\": \"frozen\"}", 0},
+    {"{\"return\": \"frozen\", \"thaw-in-ms\": 9731}", 9731},
+    {"{\"return\": \"thawed\", \"thaw-in-ms\": 9731}", 0},
+    {"{\"return\": \"frozen\", \"thaw-in-ms\": 0}", 0},
+    {"{\"return\": \"frozen\", \"thaw-in-ms\": -1}", 0},
+    {"{\"return\": \"frozen\", \"thaw-in-ms\": 9.5}", 0},
+    {"{\"return\": \"frozen\", \"thaw-in-ms\": \"9731\"}", 0},
+    {"{\"return\": \"frozen\", \"thaw-in-ms\": [9731]}", 0},
+    {"{\"return\": \"frozen\", \"thaw-in-ms\": 86400001}", AGENT_SILENCE_MAX_MS},
+    {"{\"return\": \"frozen\", \"thaw-in-ms\": 99999999999999999999999999}", AGENT_SILENCE_MAX_MS},
+};
+
+START_TEST(test_silence)
+{
+    struct agent_reply reply = {0};
+
+    ck_assert(reply_to(AGENT_STATUS, silences[_i].line, &reply) == 0);
+    ck_assert_msg(reply.thaw_in_ms == silences[_i].thaw_in_ms, "%s", silences[_i].line);
+    agent_reply_deinit(&reply);
+}
+END_TEST
+
 START_TEST(test_info)
 {
     struct agent_reply reply;
@@ -374,6 +401,7 @@ int main(void)
     tcase_add_test(tcase, test_line_empty);
     tcase_add_test(tcase, test_line_too_long);
     tcase_add_loop_test(tcase, test_reply, 0, COUNT(replies));
+    tcase_add_loop_test(tcase, test_silence, 0, COUNT(silences));
     tcase_add_test(tcase, test_info);
     tcase_add_test(tcase, test_fsinfo);
     tcase_add_test(tcase, test_fsinfo_many);

@@ -253,8 +253,10 @@ START_TEST(test_answers)
 
     reply_of(answer, fsf_say_done(answer), AGENT_PING);
     ck_assert_int_eq(reply_of(answer, fsf_say_number(answer, 17), AGENT_THAW).count, 17);
-    ck_assert(reply_of(answer, fsf_say_status(answer, true, 9000), AGENT_STATUS).frozen);
-    ck_assert(!reply_of(answer, fsf_say_status(answer, false, 9000), AGENT_STATUS).frozen);
+    reply = reply_of(answer, fsf_say_status(answer, true, 9000), AGENT_STATUS);
+    ck_assert(reply.frozen && reply.thaw_in_ms == 9000);
+    reply = reply_of(answer, fsf_say_status(answer, false, 9000), AGENT_STATUS);
+    ck_assert(!reply.frozen && reply.thaw_in_ms == 0);
     reply = reply_of(answer, fsf_say_info(answer, "0.1.0", false), AGENT_INFO);
     ck_assert(reply.can_freeze && reply.kernel);
     ck_assert_str_eq(reply.version, "virtio-fsfreeze 0.1.0");
