@@ -185,6 +185,10 @@ static void debt_owed(struct debt_run *run)
     log_warning("domain %s: a thaw is owed and cannot be confirmed yet; it is tried on",
                 domain->record.name);
     txn = journal_begin(domain->owner->journal);
+    if (domain->debt) { /* a lease is over, for the next daemon too */
+        domain->debt->deadline = clock_now();
+        journal_put_debt(txn, domain->debt);
+    }
     journal_add_event(txn, "guest.thaw_owed", domain->record.name, NULL);
     journal_commit(txn, "debt", NULL, NULL);
 }
