@@ -6,6 +6,7 @@
 #include "domain/domains.h"
 #include "job/engine.h"
 #include "job/image-tool.h"
+#include "job/quiesce.h"
 #include "job/stall.h"
 #include "job/walk.h"
 #include "journal/journal.h"
@@ -89,10 +90,10 @@ static int control_pivotable(const struct job *job, struct error *err)
     if (!job_is_pivoting(job) || job_has(job, JOB_UNDOING) || job->leader != job ||
         !job_is_before(job, "prepare"))
         return control_state_error(job, err, "pivoted");
-    if (job->domain->freezing) {
+    if (quiesce_is_going_on(job->engine, job->domain)) {
         error_set(err, SNAPVM_ERROR_INVALID_STATE,
                   "a freeze of domain %s is on its way, and its vCPUs are not held meanwhile; wait "
-                  "for its answer",
+                  "for its end",
                   job->record.domain);
         return error_text(err, "state", "freezing");
     }

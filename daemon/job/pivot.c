@@ -13,6 +13,7 @@
 #include "job/engine.h"
 #include "job/files.h"
 #include "job/leg.h"
+#include "job/quiesce.h"
 #include "job/stall.h"
 #include "job/walk.h"
 #include "journal/journal.h"
@@ -50,11 +51,9 @@ static bool pivot_is_asked(const struct job *job)
     return job_has(job, JOB_PIVOT) || job_has(job, JOB_AUTO_PIVOT);
 }
 
-/* The vCPUs are not held while a client's freeze is on its way: QEMU would take it to the guest,
- * which would obey when it goes on. */
 static bool pivot_is_wanted(const struct job *job)
 {
-    return pivot_is_asked(job) && !job->domain->freezing;
+    return pivot_is_asked(job) && !quiesce_is_going_on(job->engine, job->domain);
 }
 
 enum seen pivot_converge_probe(const struct job *job, const struct view *view)

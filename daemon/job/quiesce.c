@@ -112,6 +112,25 @@ static bool quiesce_owes(const struct job *job)
     return job->domain->debt && job->domain->debt->job == job->record.id;
 }
 
+bool quiesce_is_going_on(const struct engine *engine, const struct domain *domain)
+{
+    const struct job *job = domain->debt ? engine_find(engine, domain->debt->job) : NULL;
+
+    return domain->freezing || (job && job->frozen_since);
+}
+
+/* The end of a freeze that was sent, with its thaw where it had succeeded. */
+static void quiesce_over(struct job *job)
+{
+    struct job *other;
+
+    job->frozen_since = 0;
+    TAILQ_FOREACH (other, &job->domain->jobs, link) {
+        if (other != job)
+            engine_kick(other); /* a pivot may have waited for this */
+    }
+}
+
 /* The status that was sent right behind the freeze: nobody waits for it. */
 static void quiesce_status(void *arg, const struct agent_reply *reply, const struct error *err)
 {
@@ -140,7 +159,7 @@ static void quiesce_frozen(void *arg, const struct agent_reply *reply, const str
         job_acted(job, NULL);
         return;
     }
-    job->frozen_since = 0;
+    quiesce_over(job);
     quiesce_take_back(job->engine, job->domain, NULL, NULL);
     quiesce_failed(job, &failure);
 }
@@ -351,7 +370,7 @@ static void quiesce_thawed(void *arg, bool confirmed, int64_t count)
 
     if (job->frozen_since)
         job->record.frozen_us = clock_monotonic() - job->frozen_since;
-    job->frozen_since = 0;
+    quiesce_over(job);
     if (!doubt)
         job->record.flags |= JOB_QUIESCED;
     else if (!job->record.quiesce_error)
@@ -373,6 +392,7 @@ static void quiesce_undone(void *arg, bool confirmed, int64_t count _unused_)
 
     if (confirmed)
         debt_strike(job->domain, NULL);
+    quiesce_over(job);
     job_acted(job, NULL);
 }
 

@@ -52,6 +52,11 @@ int quiesce_read_status(const struct agent_reply *reply, const struct error *err
 int quiesce_read_freeze(struct domain *domain, const struct agent_reply *reply,
                         const struct error *err, struct error *ret_err);
 
+/* Whether a freeze, a client's or a snapshot's, is unanswered, or a snapshot has not thawed yet.
+ * The vCPUs are not held meanwhile: QEMU would take the freeze to a guest that obeys when it goes
+ * on. */
+bool quiesce_is_going_on(const struct engine *engine, const struct domain *domain);
+
 /* A freeze that did not succeed may still come: thaw goes behind it, now. As debt_collect. */
 void quiesce_take_back(struct engine *engine, struct domain *domain, debt_fn fn, void *arg);
 
