@@ -273,21 +273,39 @@ void qmp_blockdev_del(struct qmp *qmp, const char *node, qmp_done_fn fn, void *a
     qmp_do(qmp, "blockdev-del", with_text("node-name", node), fn, arg);
 }
 
+static json_object *snapshot_action(const struct qmp_snapshot *pair)
+{
+    bool inside = !pair->overlay;
+    json_object *action =
+        with_text("type", inside ? "blockdev-snapshot-internal-sync" : "blockdev-snapshot");
+    json_object *data = with_text(inside ? "device" : "node", pair->node);
+
+    if (inside)
+        json_add_string(data, "name", pair->name);
+    else
+        json_add_string(data, "overlay", pair->overlay);
+    json_object_object_add(action, "data", data);
+    return action;
+}
+
 void qmp_snapshot(struct qmp *qmp, const struct qmp_snapshot *pairs, unsigned n, qmp_done_fn fn,
                   void *arg)
 {
     json_object *arguments = json_object_new_object(), *actions = json_object_new_array();
 
-    for (unsigned i = 0; i < n; i++) {
-        json_object *action = with_text("type", "blockdev-snapshot");
-        json_object *data = with_text("node", pairs[i].node);
-
-        json_add_string(data, "overlay", pairs[i].overlay);
-        json_object_object_add(action, "data", data);
-        json_object_array_add(actions, action);
-    }
+    for (unsigned i = 0; i < n; i++)
+        json_object_array_add(actions, snapshot_action(&pairs[i]));
     json_object_object_add(arguments, "actions", actions);
     qmp_do(qmp, "transaction", arguments, fn, arg);
+}
+
+void qmp_snapshot_drop(struct qmp *qmp, const char *node, const char *name, qmp_done_fn fn,
+                       void *arg)
+{
+    json_object *arguments = with_text("device", node);
+
+    json_add_string(arguments, "name", name);
+    qmp_do(qmp, "blockdev-snapshot-delete-internal-sync", arguments, fn, arg);
 }
 
 /* What every job of ours is started with: it waits for us at both ends, and for space in between.

@@ -46,13 +46,19 @@ struct qmp_open {
 void qmp_blockdev_add(struct qmp *qmp, const struct qmp_open *open, qmp_done_fn fn, void *arg);
 void qmp_blockdev_del(struct qmp *qmp, const char *node, qmp_done_fn fn, void *arg);
 
-/* One transaction that puts each overlay on top of its node: all or none. QEMU checks neither
- * header nor size of an overlay here. */
+/* One transaction that puts each overlay on top of its node, or takes a snapshot of that name
+ * inside the image of a disk's root: all or none. QEMU checks neither header nor size of an overlay
+ * here; a name that the image has already is refused. */
 struct qmp_snapshot {
     const char *node, *overlay;
+    const char *name; /* overlay NULL: of the snapshot inside */
 };
 void qmp_snapshot(struct qmp *qmp, const struct qmp_snapshot *pairs, unsigned n, qmp_done_fn fn,
                   void *arg);
+
+/* Deletes a snapshot inside the image of a disk's root. QEMU refuses a name that is not there. */
+void qmp_snapshot_drop(struct qmp *qmp, const char *node, const char *name, qmp_done_fn fn,
+                       void *arg);
 
 /* Jobs are always started with auto-finalize and auto-dismiss off, on-error stop. */
 struct qmp_commit {

@@ -33,6 +33,17 @@ static void read_status(struct view *view, json_object *status)
     view->running = json_flag(status, "running", false);
 }
 
+static void read_snapshots(struct view_node *node, json_object *snapshots)
+{
+    for (size_t i = 0; i < list_length(snapshots); i++) {
+        json_object *object = json_object_array_get_idx(snapshots, i);
+        const char *name = text_of(object, "name");
+
+        if (name)
+            view_node_add_snapshot(node, name)->memory = json_int(object, "vm-state-size", 0) > 0;
+    }
+}
+
 static void read_nodes(struct view *view, json_object *nodes)
 {
     for (size_t i = 0; i < list_length(nodes); i++) {
@@ -49,6 +60,7 @@ static void read_nodes(struct view *view, json_object *nodes)
         node->read_only = json_flag(object, "ro", false);
         node->virtual_size = json_int(image, "virtual-size", -1);
         node->actual_size = json_int(image, "actual-size", -1);
+        read_snapshots(node, json_array(image, "snapshots"));
     }
 }
 

@@ -19,6 +19,9 @@ static void view_node_free(struct view_node *node)
     free(node->driver);
     free(node->file);
     free(node->backing);
+    for (unsigned i = 0; i < node->n_snapshots; i++)
+        free(node->snapshots[i].name);
+    free(node->snapshots);
     free(node);
 }
 
@@ -94,6 +97,14 @@ void view_remove_node(struct view *view, const char *name)
         &(array)[(n)++];                                      \
     })
 
+struct view_snapshot *view_node_add_snapshot(struct view_node *node, const char *name)
+{
+    struct view_snapshot *snapshot = ARRAY_GROW(node->snapshots, node->n_snapshots);
+
+    snapshot->name = xstrdup(name);
+    return snapshot;
+}
+
 struct view_disk *view_add_disk(struct view *view, const char *root)
 {
     struct view_disk *disk = ARRAY_GROW(view->disks, view->n_disks);
@@ -132,6 +143,14 @@ struct view_job *view_job(const struct view *view, const char *id)
     for (unsigned i = 0; id && i < view->n_jobs; i++)
         if (strcmp(view->jobs[i].id, id) == 0)
             return &view->jobs[i];
+    return NULL;
+}
+
+struct view_snapshot *view_node_snapshot(const struct view_node *node, const char *name)
+{
+    for (unsigned i = 0; node && name && i < node->n_snapshots; i++)
+        if (strcmp(node->snapshots[i].name, name) == 0)
+            return &node->snapshots[i];
     return NULL;
 }
 

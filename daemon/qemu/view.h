@@ -10,6 +10,12 @@
 
 #include "base/cleanup.h"
 
+/* A snapshot inside an image. */
+struct view_snapshot {
+    char *name;
+    bool memory; /* it has the guest's memory as well */
+};
+
 struct view_node {
     char *name;
     char *driver;
@@ -18,6 +24,8 @@ struct view_node {
         *backing; /* the node below: backing, or the filtered one of a filter; NULL at the bottom */
     bool read_only;
     int64_t virtual_size, actual_size; /* bytes; -1 unknown */
+    struct view_snapshot *snapshots;   /* inside the image */
+    unsigned n_snapshots;
     UT_hash_handle hh;
 };
 
@@ -80,11 +88,14 @@ struct view_node *view_add_node(struct view *view, const char *name);
 struct view_disk *view_add_disk(struct view *view, const char *root);
 struct view_job *view_add_job(struct view *view, const char *id);
 struct view_chardev *view_add_chardev(struct view *view, const char *label);
+struct view_snapshot *view_node_add_snapshot(struct view_node *node, const char *name);
 void view_remove_node(struct view *view, const char *name);
 
 /* Finding; NULL where there is none, also for a NULL name. */
 struct view_node *view_node(const struct view *view, const char *name);
 struct view_job *view_job(const struct view *view, const char *id);
+struct view_snapshot *view_node_snapshot(const struct view_node *node /* or NULL */,
+                                         const char *name);
 
 /* The status of a job, VIEW_JOB_NONE where there is no such job. */
 enum view_job_status view_job_status(const struct view *view, const char *id);

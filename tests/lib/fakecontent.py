@@ -33,6 +33,7 @@ class Content:
         self.images = {}        # key -> {"data": {slot: n}, "flushed": {slot: n}}
         self.promised = {}      # disk -> {slot: n}
         self.writes = {}        # disk -> n of the last write
+        self.inside = {}        # key -> {name of a snapshot inside the image: {slot: n}}
 
     def image(self, key):
         return self.images.setdefault(key, {"data": {}, "flushed": {}})
@@ -77,6 +78,14 @@ class Content:
         image = self.image(key)
         image["flushed"] = dict(image["data"])
 
+    def keep(self, key, name):
+        """A snapshot inside an image: what it holds now, flushed."""
+        self.flush(key)
+        self.inside.setdefault(key, {})[name] = dict(self.image(key)["data"])
+
+    def forget(self, key, name):
+        del self.inside[key][name]
+
     def flush_all(self):
         for key in self.images:
             self.flush(key)
@@ -119,7 +128,8 @@ class Content:
         return range(max(seeds, default=0) + 1, self.writes.get(disk, 0) + 1)
 
     def to_json(self):
-        return {"images": self.images, "promised": self.promised, "writes": self.writes}
+        return {"images": self.images, "promised": self.promised, "writes": self.writes,
+                "inside": self.inside}
 
     @classmethod
     def from_json(cls, value):
@@ -129,6 +139,8 @@ class Content:
         content.promised = {disk: _slots(slots) for disk, slots in value["promised"].items()}
         content.images = {key: {name: _slots(slots) for name, slots in image.items()}
                           for key, image in value["images"].items()}
+        content.inside = {key: {name: _slots(slots) for name, slots in kept.items()}
+                          for key, kept in value["inside"].items()}
         return content
 
 

@@ -238,6 +238,10 @@ class Graph:
             name = self.nodes[name].backing
         return names
 
+    def layer(self, name):
+        """The first node of the chain that is no filter."""
+        return next(n for n in self.chain(name) if not self.nodes[n].is_filter)
+
     def images(self, name):
         """Content keys of a chain, filters left out."""
         return [self.nodes[n].key for n in self.chain(name) if not self.nodes[n].is_filter]

@@ -23,6 +23,10 @@ from fakestream import start_stream
 VERSION = {"qemu": {"major": 7, "minor": 2, "micro": 22}, "package": "fake"}
 
 
+class Killed(Exception):
+    """QEMU dies here, and undoes nothing."""
+
+
 class Machine:
     def __init__(self, running=True):
         self.graph = Graph()
@@ -36,6 +40,7 @@ class Machine:
         self.deferred = []
         self.job_faults = []        # {"stage", "desc", "disk": None for any}
         self.switches = []          # one entry a transaction that switched disks
+        self.die_behind = None      # so many actions of the next transaction
         self.send_event = lambda name, data: None
         self.quitting = False
 
@@ -96,7 +101,7 @@ class Machine:
             if any(job.drained for job in jobs):
                 continue
             images = self.graph.images(backend.root)
-            node = self.graph.nodes[self.root_node(backend)]
+            node = self.graph.nodes[self.graph.layer(backend.root)]
             if node.read_only:
                 continue
             slot = self.content.write(name, images[0])
@@ -109,9 +114,6 @@ class Machine:
         if node.key not in self.written and os.path.exists(node.filename):
             self.written.add(node.key)
             fakeqcow2.allocate(node.filename)
-
-    def root_node(self, backend):
-        return next(n for n in self.graph.chain(backend.root) if not self.graph.nodes[n].is_filter)
 
     def event(self, name, data=None):
         self.send_event(name, data)
@@ -213,19 +215,72 @@ class Machine:
         done = []
         try:
             for action in arguments["actions"]:
-                if action.get("type") == "abort":
-                    raise QmpError("Transaction aborted using Abort action")
-                if action.get("type") != "blockdev-snapshot":
-                    raise QmpError(f"Invalid parameter '{action.get('type')}'")
-                fakeschema.check(fakeschema.ACTIONS, "blockdev-snapshot", action["data"])
-                done.append(self._snapshot(action["data"]))
+                if len(done) == self.die_behind:
+                    raise Killed
+                done.append(self._action(action.get("type"), action.get("data")))
         except QmpError:
             for undo in reversed(done):
                 undo()
             raise
-        self.switches.append({"overlays": [a["data"]["overlay"] for a in arguments["actions"]],
+        self.switches.append({"overlays": [a["data"]["overlay"] for a in arguments["actions"]
+                                           if "overlay" in a["data"]],
+                              "writes": dict(self.content.writes),
                               "frozen": bool(self.agent and self.agent.frozen),
                               "running": self.running})
+
+    def _action(self, kind, data):
+        """Does one action of a transaction, and returns how it is undone."""
+        if kind == "abort":
+            raise QmpError("Transaction aborted using Abort action")
+        if kind not in fakeschema.ACTIONS:
+            raise QmpError(f"Invalid parameter '{kind}'")
+        fakeschema.check(fakeschema.ACTIONS, kind, data)
+        return self._snapshot(data) if kind == "blockdev-snapshot" else self._inside(data)
+
+    def _inside(self, data):
+        """A snapshot inside the image of a disk's root; the table on disk has it at once."""
+        node, name = self._inside_node(data), data["name"]
+        if not name:
+            raise QmpError("Name is empty")
+        if node.driver != "qcow2":
+            raise QmpError(f"Block format '{node.driver}' used by device '{data['device']}' "
+                           "does not support internal snapshots")
+        if any(row.name == name for row in fakeqcow2.snapshots(node.filename)):
+            raise QmpError(f"Snapshot with name '{name}' already exists on device "
+                           f"'{data['device']}'")
+        fakeqcow2.add_snapshot(node.filename, name)
+        self.content.keep(node.key, name)
+        return lambda: self._forget_inside(node, name)
+
+    def _inside_node(self, data):
+        node = self.graph.resolve(data["device"])
+        if not self.graph.backends_of(node.name):
+            raise QmpError("Need a root block node")
+        for job in self.jobs.values():
+            if node.name in job.busy():
+                raise QmpError(
+                    f"Node '{node.name}' is busy: block device is in use by block job: {job.type}")
+        return self.graph.nodes[self.graph.layer(node.name)]
+
+    def _forget_inside(self, node, name):
+        fakeqcow2.remove_snapshot(node.filename, name)
+        self.content.forget(node.key, name)
+
+    def do_blockdev_snapshot_internal_sync(self, arguments):
+        self.do_transaction({"actions": [{"type": "blockdev-snapshot-internal-sync",
+                                          "data": arguments}]})
+
+    def do_blockdev_snapshot_delete_internal_sync(self, arguments):
+        node, name = self._inside_node(arguments), arguments.get("name")
+        if name is None and "id" not in arguments:
+            raise QmpError("Name or id must be provided")
+        rows = [row for row in fakeqcow2.snapshots(node.filename)
+                if row.name == name or (name is None and row.id == arguments["id"])]
+        if not rows:
+            raise QmpError(f"Snapshot with id '{arguments.get('id', 'null')}' and name "
+                           f"'{name or 'null'}' does not exist on device '{arguments['device']}'")
+        self._forget_inside(node, rows[0].name)
+        return fakeshow.inside_info(rows[0])
 
     def _snapshot(self, data):
         """The overlay becomes the root of whatever hung on `node`. Neither its header nor its size

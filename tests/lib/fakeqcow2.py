@@ -99,6 +99,129 @@ def _word(image, offset):
     return struct.unpack(">Q", image.read(8))[0]
 
 
+# ---- snapshots inside an image ----
+
+ROW = struct.Struct(">QIHHIIQII")
+EXTRA = struct.Struct(">QQQ")       # the size of the memory once more, of the disk, and a counter
+COPIED = 1 << 63                    # in an entry of a table: nobody else refers to the cluster
+CLUSTER_OF = (1 << 56) - 512
+
+
+class Inside:
+    """A snapshot inside an image, with its copy of the table that finds the clusters."""
+
+    def __init__(self, name, number, l1_offset, size, memory=0):
+        self.name, self.id, self.l1_offset, self.size = name, number, l1_offset, size
+        self.memory = memory        # bytes of the guest's memory that are said to be there
+
+    def row(self, l1_size):
+        number, name = self.id.encode(), self.name.encode()
+        data = ROW.pack(self.l1_offset, l1_size, len(number), len(name), 0, 0, 0,
+                        self.memory & 0xffffffff, EXTRA.size)
+        data += EXTRA.pack(self.memory, self.size, (1 << 64) - 1) + number + name
+        return data + bytes(-len(data) % 8)
+
+
+class _Snapshots:
+    """An image that is open for a change of its snapshots; its clusters are counted as they are
+    referred to."""
+
+    def __init__(self, image):
+        self.image = image
+        image.seek(0)
+        self.fields = list(HEADER.unpack(image.read(HEADER.size)))
+        self.size, self.l1_size, self.l1_offset = (self.fields[n] for n in (5, 7, 8))
+        self.refcounts = _word(image, self.fields[9])
+        self.rows = []
+        at = self.fields[12]
+        for _ in range(self.fields[11]):
+            image.seek(at)
+            fields = ROW.unpack(image.read(ROW.size))
+            extra, number, name = (image.read(size) for size in (fields[8], fields[2], fields[3]))
+            memory, size = struct.unpack_from(">QQ", extra)
+            self.rows.append(Inside(name.decode(), number.decode(), fields[0], size, memory))
+            at += -(-(ROW.size + len(extra) + len(number) + len(name)) // 8) * 8
+
+    def put(self, offset, data):
+        self.image.seek(offset)
+        self.image.write(data)
+
+    def count(self, offset, change):
+        at = self.refcounts + offset // CLUSTER * 2
+        self.image.seek(at)
+        number = struct.unpack(">H", self.image.read(2))[0] + change
+        self.put(at, struct.pack(">H", number))
+        return number
+
+    def allocate(self, data):
+        """New clusters at the end of the file."""
+        end = -(-os.fstat(self.image.fileno()).st_size // CLUSTER) * CLUSTER
+        clusters = -(-len(data) // CLUSTER)
+        for n in range(clusters):
+            self.count(end + n * CLUSTER, 1)
+        self.put(end, data.ljust(clusters * CLUSTER, b"\0"))
+        return end
+
+    def free(self, offset, size):
+        for at in range(offset, offset + size, CLUSTER):
+            self.count(at, -1)
+
+    def count_disk(self, l1_offset, change):
+        """One reference more, or less, to all that a table finds: what somebody else refers to is
+        not marked as the own."""
+        for place in range(l1_offset, l1_offset + self.l1_size * 8, 8):
+            for offset in self.count_entry(place, change):
+                for inner in range(offset, offset + CLUSTER, 8):
+                    list(self.count_entry(inner, change))
+
+    def count_entry(self, place, change):
+        entry = _word(self.image, place)
+        if entry & CLUSTER_OF:
+            own = COPIED if self.count(entry & CLUSTER_OF, change) == 1 else 0
+            self.put(place, struct.pack(">Q", entry & ~COPIED | own))
+            yield entry & CLUSTER_OF
+
+    def store(self):
+        """The new table first, then the header by one write, then the old one is free: all of
+        them are of one cluster here."""
+        old = self.fields[12]
+        data = b"".join(row.row(self.l1_size) for row in self.rows)
+        self.fields[11:13] = len(self.rows), self.allocate(data) if data else 0
+        self.put(0, HEADER.pack(*self.fields))
+        if old:
+            self.free(old, CLUSTER)
+
+
+def snapshots(path):
+    """Those inside an image; a raw one has none."""
+    with open(path, "rb") as image:
+        if image.read(4) != MAGIC:
+            return []
+        return _Snapshots(image).rows
+
+
+def add_snapshot(path, name, memory=0):
+    with open(path, "r+b") as image:
+        change = _Snapshots(image)
+        number = str(max([int(row.id) for row in change.rows], default=0) + 1)
+        change.count_disk(change.l1_offset, +1)
+        image.seek(change.l1_offset)
+        copy = change.allocate(image.read(change.l1_size * 8))
+        change.rows.append(Inside(name, number, copy, change.size, memory))
+        change.store()
+
+
+def remove_snapshot(path, name):
+    with open(path, "r+b") as image:
+        change = _Snapshots(image)
+        row = next(row for row in change.rows if row.name == name)
+        change.rows.remove(row)
+        change.store()
+        change.count_disk(row.l1_offset, -1)
+        change.count_disk(change.l1_offset, 0)
+        change.free(row.l1_offset, change.l1_size * 8)
+
+
 def write_backing(path, backing, backing_format):
     """Rewrites the header as QEMU does at the end of an intermediate commit or a stream; None takes
     the name out."""

@@ -27,7 +27,7 @@ import sys
 import traceback
 
 from fakeagent import Agent
-from fakecontent import Content
+from fakecontent import Content, image_key
 from fakefaults import Faults
 from fakegraph import QmpError
 from fakemachine import Machine
@@ -407,6 +407,10 @@ class FakeQemu:
     def torn(self, name, path):
         """None when the file holds the disk as it was at some moment, else what is wrong."""
         return Content.from_json(self.state()["content"]).torn(name, path)
+
+    def inside(self, path, name):
+        """{slot: write} of a snapshot inside an image."""
+        return Content.from_json(self.state()["content"]).inside[image_key(path)][name]
 
     def kill(self):
         if self.pid is not None:

@@ -10,7 +10,7 @@ import json
 import time
 
 from fakegraph import QmpError
-from fakemachine import VERSION
+from fakemachine import VERSION, Killed
 
 NOT_NEGOTIATED = "Expecting capabilities negotiation with 'qmp_capabilities'"
 ALREADY_NEGOTIATED = "Capabilities negotiation is already complete, command ignored"
@@ -136,6 +136,13 @@ class Monitor:
         if kind in ("stop", "cont"):
             self.machine.execute(kind, {})
             return self.perform(request, name, arguments)
+        if kind.startswith("die-in-"):
+            self.machine.die_behind = int(kind[len("die-in-"):])
+            try:
+                self.perform(request, name, arguments)
+            except Killed:
+                self.die = "silent"
+            return None
         if kind.startswith("die"):
             if kind != "die-before":
                 self.perform(request, name, arguments)

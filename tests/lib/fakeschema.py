@@ -23,6 +23,8 @@ COMMANDS = {
                     " cache?:object",
     "blockdev-del": "node-name",
     "blockdev-snapshot": "node overlay",
+    "blockdev-snapshot-internal-sync": "device name",
+    "blockdev-snapshot-delete-internal-sync": "device id? name?",
     "transaction": "actions:array properties?:object",
     "block-commit": "job-id? device base-node? base? top-node? top? backing-file? speed?:int"
                     " on-error? filter-node-name? auto-finalize?:bool auto-dismiss?:bool",
@@ -56,6 +58,7 @@ BLOCKDEV = {
 ACTIONS = {
     "abort": "",
     "blockdev-snapshot": "node overlay",
+    "blockdev-snapshot-internal-sync": "device name",
 }
 
 EVENTS = {

@@ -3,11 +3,18 @@ x-debug-query-block-graph."""
 
 import os
 
+import fakeqcow2
 from fakegraph import QmpError
 
 STATS = {"rd_bytes": 0, "wr_bytes": 0, "rd_operations": 0, "wr_operations": 0,
          "flush_operations": 0, "wr_highest_offset": 0, "timed_stats": [],
          "account_invalid": True, "account_failed": True}
+
+
+def inside_info(row):
+    """A snapshot inside an image."""
+    return {"id": row.id, "name": row.name, "vm-state-size": row.memory, "date-sec": 0,
+            "date-nsec": 0, "vm-clock-sec": 0, "vm-clock-nsec": 0}
 
 
 def image_info(graph, node, nested):
@@ -22,6 +29,9 @@ def image_info(graph, node, nested):
         info["format-specific"] = {"type": "qcow2", "data": {
             "compat": "1.1", "compression-type": "zlib", "lazy-refcounts": False,
             "refcount-bits": 16, "corrupt": False, "extended-l2": False}}
+        inside = fakeqcow2.snapshots(node.filename) if os.path.exists(node.filename) else []
+        if inside:
+            info["snapshots"] = [inside_info(row) for row in inside]
     if node.is_filter:
         info["cluster-size"] = 65536
     if not node.is_filter and node.header.backing:

@@ -9,7 +9,7 @@ import time
 TIMEOUT = 20
 
 # Numbers that differ from run to run, and are compared as "a number".
-NUMBERS = {"len", "offset", "current-progress", "total-progress", "actual-size"}
+NUMBERS = {"date-sec", "date-nsec", "vm-clock-sec", "vm-clock-nsec", "len", "offset", "current-progress", "total-progress", "actual-size"}
 # What the fake leaves out or leaves empty on purpose.
 IGNORED = {"timestamp", "stats", "driver-specific", "perm", "shared-perm", "package", "cache"}
 FLICKER = (("paused", "running"), ("standby", "ready"))

@@ -21,6 +21,17 @@ static void (*const by_name[])(struct qmp *qmp, const char *name, qmp_done_fn fn
 #define N_BY_NAME ((int)(sizeof(by_name) / sizeof(by_name[0])))
 #define FLUSH (N_BY_NAME - 1)
 
+/* Of two disks, the first `overlays` with an overlay and the others inside their images. */
+static void send_snapshot(struct asked *asked, int overlays)
+{
+    const struct qmp_snapshot pairs[] = {
+        {.node = "a", .overlay = overlays > 0 ? "b" : NULL, .name = "s"},
+        {.node = "c", .overlay = overlays > 1 ? "d" : NULL, .name = "s"},
+    };
+
+    qmp_snapshot(asked->peer->qmp, pairs, 2, done_fn, asked);
+}
+
 static void send_row(struct peer *peer, int row, struct asked *asked)
 {
     const struct qmp_open qcow2 = {.node = "n", .format = "qcow2", .file = "/i/n"};
@@ -44,7 +55,6 @@ static void send_row(struct peer *peer, int row, struct asked *asked)
                                        .granularity = 512,
                                        .buf_size = 4096,
                                        .speed = 7};
-    const struct qmp_snapshot pairs[] = {{"a", "b"}, {"c", "d"}};
     const struct qmp_commit plain = {.job = "j", .device = "t", .top = "t", .base = "b"};
     const struct qmp_commit named = {
         .job = "j", .device = "t", .top = "t", .base = "b", .filter = "f", .speed = 7};
@@ -60,7 +70,8 @@ static void send_row(struct peer *peer, int row, struct asked *asked)
     case 2:
         return qmp_blockdev_add(peer->qmp, &full, done_fn, asked);
     case 3:
-        return qmp_snapshot(peer->qmp, pairs, 2, done_fn, asked);
+    case 12:
+        return send_snapshot(asked, row == N_BY_NAME + 3 ? 2 : 1);
     case 4:
         return qmp_block_commit(peer->qmp, &plain, done_fn, asked);
     case 5:
@@ -77,6 +88,8 @@ static void send_row(struct peer *peer, int row, struct asked *asked)
         return qmp_blockdev_mirror(peer->qmp, &whole, done_fn, asked);
     case 11:
         return qmp_blockdev_mirror(peer->qmp, &shallow, done_fn, asked);
+    case 13:
+        return qmp_snapshot_drop(peer->qmp, "n", "s", done_fn, asked);
     default:
         ck_abort_msg("no such row");
     }
@@ -121,6 +134,10 @@ static const char *const wire[] = {
     "'filter-node-name':'f','sync':'top','copy-mode':'write-blocking','granularity':512,"
     "'buf-size':4096,'on-source-error':'stop','on-target-error':'stop','speed':7,"
     "'auto-finalize':false,'auto-dismiss':false}",
+    "'execute':'transaction','arguments':{'actions':["
+    "{'type':'blockdev-snapshot','data':{'node':'a','overlay':'b'}},"
+    "{'type':'blockdev-snapshot-internal-sync','data':{'device':'c','name':'s'}}]}",
+    "'execute':'blockdev-snapshot-delete-internal-sync','arguments':{'device':'n','name':'s'}",
 };
 
 #define N_WIRE ((int)(sizeof(wire) / sizeof(wire[0])))

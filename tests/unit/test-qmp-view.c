@@ -300,6 +300,24 @@ START_TEST(described_by_json)
 }
 END_TEST
 
+START_TEST(snapshots_inside)
+{
+    _cleanup_(view_freep) struct view *view =
+        written("{'nodes':[{'node-name':'a','image':{'snapshots':[{'id':'1','name':'s1',"
+                "'vm-state-size':0},null,7,{'id':'2','name':'s2','vm-state-size':4096},"
+                "{'id':'3'},{'name':3}]}},{'node-name':'b','image':{'snapshots':{}}}]}");
+    const struct view_node *node = view_node(view, "a");
+
+    ck_assert_uint_eq(node->n_snapshots, 2);
+    ck_assert(!view_node_snapshot(node, "s1")->memory);
+    ck_assert(view_node_snapshot(node, "s2")->memory);
+    ck_assert_ptr_null(view_node_snapshot(node, "3"));
+    ck_assert_ptr_null(view_node_snapshot(node, NULL));
+    ck_assert_ptr_null(view_node_snapshot(view_node(view, "b"), "s1"));
+    ck_assert_ptr_null(view_node_snapshot(view_node(view, "c"), "s1"));
+}
+END_TEST
+
 /* A stalled job and one that failed: only io-status and error tell. */
 START_TEST(job_members)
 {
@@ -362,6 +380,7 @@ int main(void)
     tcase_add_loop_test(tcase, hostile_shapes, 0, sizeof(hostile) / sizeof(hostile[0]));
     tcase_add_test(tcase, wrong_types_count_as_unknown);
     tcase_add_test(tcase, described_by_json);
+    tcase_add_test(tcase, snapshots_inside);
     tcase_add_test(tcase, job_members);
     tcase_add_test(tcase, pci_devices);
     suite_add_tcase(suite, tcase);
