@@ -138,7 +138,26 @@ static int create_check_disk(const struct domain *domain, const struct record_di
 
 static bool create_has_disk(const struct job *job, const struct record_disk *disk)
 {
-    return job_image(job, disk->target, "overlay") != NULL;
+    return job_image(job, disk->target, "overlay") || job_image(job, disk->target, "internal");
+}
+
+static unsigned create_n_disks(const struct job *job)
+{
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < job->record.n_images; i++)
+        n += strcmp(job->record.images[i].role, "source") != 0;
+    return n;
+}
+
+static int create_check_room(const struct job *job, struct error *err)
+{
+    if (create_n_disks(job) < LIMIT_SNAPSHOT_DISKS)
+        return 0;
+    error_set(err, SNAPVM_ERROR_LIMIT_EXCEEDED, "a snapshot has at most %d disks",
+              LIMIT_SNAPSHOT_DISKS);
+    error_text(err, "limit", "disks");
+    return error_number(err, "value", LIMIT_SNAPSHOT_DISKS);
 }
 
 static int create_add(const struct create *create, struct record_disk *disk, const char *file,
@@ -158,16 +177,33 @@ static int create_add(const struct create *create, struct record_disk *disk, con
     for (unsigned i = 0; i < job->record.n_images; i++)
         if (strcmp(job->record.images[i].file, file) == 0)
             return bad_param(err, "disks", "two disks would get the same overlay file");
-    if (job->record.n_images == 2 * LIMIT_SNAPSHOT_DISKS) {
-        error_set(err, SNAPVM_ERROR_LIMIT_EXCEEDED, "a snapshot has at most %d disks",
-                  LIMIT_SNAPSHOT_DISKS);
-        error_text(err, "limit", "disks");
-        return error_number(err, "value", LIMIT_SNAPSHOT_DISKS);
-    }
+    if (create_check_room(job, err) < 0)
+        return -1;
     if (create->files)
         snapshot_job_add_layer(job, disk, file, reuse);
     else
         snapshot_job_add_disk(job, disk, file, reuse);
+    return 0;
+}
+
+/* A snapshot inside the disk's image: of what formats can hold one, qcow2 alone is written to. */
+static int create_add_internal(const struct create *create, struct record_disk *disk,
+                               struct error *err)
+{
+    struct job *job = create->job;
+    const char *format;
+
+    if (create->files)
+        return unsupported(err, "internal snapshots of guests that are shut off");
+    if (create_check_disk(job->domain, disk, err) < 0 || create_check_room(job, err) < 0)
+        return -1;
+    format = disk->chain[0].format;
+    if (strcmp(format, "qcow2") != 0)
+        return create_image_error(disk, "wrong format",
+                                  "its image is not qcow2, and holds no snapshot inside: take an "
+                                  "external one of it, or convert the image",
+                                  err);
+    snapshot_job_add_internal(job, disk);
     return 0;
 }
 
@@ -185,10 +221,16 @@ static int create_add_named(const struct create *create, json_object *named, str
         return bad_param(err, "disks", "a disk is named twice");
     if (mode && strcmp(mode, "no") == 0)
         return 0;
-    if (mode && strcmp(mode, "external") != 0)
-        return unsupported(err, "internal and manual snapshots");
+    if (mode && strcmp(mode, "manual") == 0)
+        return unsupported(err, "manual snapshots");
+    if (mode && strcmp(mode, "internal") == 0 && (file || reuse))
+        return bad_param(err, "disks",
+                         "an internal snapshot lies in the disk's own image: leave "
+                         "file and reuse out");
     if (format && strcmp(format, "qcow2") != 0)
         return unsupported(err, "overlays of another format than qcow2");
+    if (mode && strcmp(mode, "internal") == 0)
+        return create_add_internal(create, disk, err);
     if (reuse && !file)
         return bad_param(err, "disks", "reuse needs the file that is to be used");
     return create_add(create, disk, file, reuse, err);

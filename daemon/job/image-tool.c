@@ -1,6 +1,7 @@
 #include "job/image-tool.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "base/crash.h"
 #include "base/memory.h"
@@ -73,6 +74,41 @@ void image_tool_rebase(struct job *job, const struct record_image *above,
     };
 
     image_tool_run(job, words, HEADER_TIMEOUT_MS, above, done);
+}
+
+/* qemu-img snapshot takes no -f: the format is said with the file, in which commas are doubled. */
+static char *image_tool_options(const struct record_image *image)
+{
+    char *options = xzalloc(2 * strlen(image->file) + strlen(image->format) + 64);
+    char *at = options + sprintf(options, "driver=%s,file.filename=", image->format);
+
+    for (const char *p = image->file; *p; p++) {
+        if (*p == ',')
+            *at++ = ',';
+        *at++ = *p;
+    }
+    return options;
+}
+
+static void image_tool_inside(struct job *job, const char *what, const struct record_image *image,
+                              image_tool_fn done)
+{
+    _cleanup_free_ char *options = image_tool_options(image);
+    const char *words[N_WORDS] = {
+        job->engine->options.qemu_img, "snapshot", "-q", what, image->node, "--image-opts", options,
+    };
+
+    image_tool_run(job, words, 0, image, done);
+}
+
+void image_tool_snapshot(struct job *job, const struct record_image *image, image_tool_fn done)
+{
+    image_tool_inside(job, "-c", image, done);
+}
+
+void image_tool_drop(struct job *job, const struct record_image *image, image_tool_fn done)
+{
+    image_tool_inside(job, "-d", image, done);
 }
 
 void image_tool_stop(struct job *job)

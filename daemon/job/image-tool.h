@@ -19,6 +19,11 @@ void image_tool_commit(struct job *job, const struct record_image *top,
 void image_tool_rebase(struct job *job, const struct record_image *above,
                        const struct record_image *base, image_tool_fn done);
 
+/* Takes a snapshot inside an image (role "internal"), or deletes it. qemu-img takes a second one of
+ * a name that is there, and refuses to delete one that is not. */
+void image_tool_snapshot(struct job *job, const struct record_image *image, image_tool_fn done);
+void image_tool_drop(struct job *job, const struct record_image *image, image_tool_fn done);
+
 /* Kills the tool that runs, if one does: its step fails then. */
 void image_tool_stop(struct job *job);
 

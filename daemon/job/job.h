@@ -83,6 +83,7 @@ struct job {
     const char *tool_effect;
     unsigned tool_image; /* that it writes */
     void (*tool_done)(struct job *, const struct error *);
+    void (*internal_done)(struct job *, const struct error *); /* job/internal.h */
     unsigned merged; /* of what the present act does one after another: how many it began */
     struct {
         bool sync_writes;

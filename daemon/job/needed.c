@@ -57,6 +57,15 @@ static void needed_add_name(struct needed **set, const struct domain *domain, co
     needed_add(set, path, strlen(path) - strlen(absolute), is_raw(format));
 }
 
+/* The layer that it froze, or the image that it is inside. */
+static void needed_add_snapshot_disk(struct needed **set, const struct domain *domain,
+                                     const struct record_snapshot_disk *disk)
+{
+    needed_add_name(set, domain, disk->backing, NULL);
+    if (disk->mode && strcmp(disk->mode, "internal") == 0)
+        needed_add_name(set, domain, disk->file, NULL);
+}
+
 void needed_add_domain(struct needed **set, const struct domain *domain)
 {
     const struct snapshot *snapshot;
@@ -70,7 +79,7 @@ void needed_add_domain(struct needed **set, const struct domain *domain)
     }
     TAILQ_FOREACH (snapshot, &domain->snapshots, link) {
         for (unsigned i = 0; i < snapshot->record.n_disks; i++)
-            needed_add_name(set, domain, snapshot->record.disks[i].backing, NULL);
+            needed_add_snapshot_disk(set, domain, &snapshot->record.disks[i]);
     }
     if (!domain->view || domain_is_shutoff(domain))
         return; /* a monitor that is away may belong to a QEMU that still has them open */

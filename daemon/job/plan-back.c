@@ -10,13 +10,17 @@
 #include "domain/domains.h"
 #include "job/engine.h"
 #include "job/files.h"
+#include "job/internal.h"
 #include "job/pivot.h"
 #include "job/snapshot-job.h"
 #include "proto/snapvm-errors.h"
 
 static void back_settle_act(struct job *job)
 {
-    engine_end(job, pivot_is_reversed(job) ? "failed" : "rolled-back");
+    if (internal_has(job))
+        snapshot_drop(job);
+    else
+        engine_end(job, pivot_is_reversed(job) ? "failed" : "rolled-back");
 }
 
 static const struct step back_steps[] = {
@@ -88,17 +92,30 @@ static void back_lost(struct job *job)
     job_go(job, &plan_back, pivot_reverse(job) ? "back-reverse" : "back-switch");
 }
 
+/* What the disks are is settled. */
+static void back_offline_done(struct job *job, const char *result)
+{
+    if (!internal_has(job)) {
+        job_offline_done(job, result, NULL);
+        return;
+    }
+    xstrset(&job->record.evidence, "recovered-offline");
+    snapshot_drop(job);
+}
+
 static void back_offline_removed(struct job *job, const struct error *err _unused_)
 {
-    job_offline_done(job, "rolled-back", NULL);
+    back_offline_done(job, "rolled-back");
 }
 
 static void back_offline(struct job *job)
 {
     if (job_has(job, JOB_DECIDED) && !pivot_is_reversed(job))
         files_remove_worthless(job, back_offline_removed);
-    else
-        job_offline_done(job, "failed", NULL);
+    else {
+        job->record.flags |= JOB_REVERSED;
+        back_offline_done(job, "failed");
+    }
 }
 
 const struct plan plan_back = {

@@ -4,7 +4,13 @@
  *
  * An overlay whose header names the layer below is the right image whether or not QEMU executed the
  * transaction before it died: an empty one reads through. So the crash of QEMU is settled by
- * looking whether the overlays hold data, and the crash of the daemon by looking at the graph. */
+ * looking whether the overlays hold data, and the crash of the daemon by looking at the graph.
+ *
+ * A disk may get its snapshot inside its image instead, by the same transaction; it then stays on
+ * that image, whatever dies. Such a snapshot bears no number of a job: that the name was free is
+ * known before the record that the transaction relies on, so that what is there behind it is ours.
+ * A QEMU that died in the middle may have left it in some of the images: then no overlay was
+ * written to yet, and all of it is taken back. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,9 +20,12 @@
 #include "domain/domains.h"
 #include "job/debt.h"
 #include "job/engine.h"
+#include "job/evidence.h"
 #include "job/files.h"
+#include "job/internal.h"
 #include "job/quiesce.h"
 #include "job/snapshot-job.h"
+#include "job/walk.h"
 #include "journal/journal.h"
 #include "proto/limits.h"
 #include "proto/snapvm-errors.h"
@@ -31,7 +40,8 @@ static bool is_overlay(const struct record_image *image)
 
 /* --- evidence --- */
 
-/* Some without the others are what an act left that failed on its way. */
+/* Some without the others are what an act left that failed on its way. Where there is none nothing
+ * can be seen, and nothing is missing. */
 static enum seen overlays_probe(const struct job *job, const struct view *view)
 {
     unsigned open = 0, all = 0;
@@ -42,7 +52,15 @@ static enum seen overlays_probe(const struct job *job, const struct view *view)
         all++;
         open += view_node(view, job->record.images[i].node) != NULL;
     }
+    if (all == 0)
+        return job_has(job, JOB_UNDOING) ? NOT_YET : HOLDS;
     return open == 0 ? NOT_YET : open == all ? HOLDS : LOST;
+}
+
+/* QEMU has said no: what is inside the images now is a stranger's. */
+static bool switch_is_refused(const struct job *job)
+{
+    return job->failure.code == SNAPVM_ERROR_QEMU;
 }
 
 /* All disks were switched by one transaction: one tells for all. */
@@ -53,7 +71,9 @@ static enum seen switch_probe(const struct job *job, const struct view *view)
             if (is_overlay(&job->record.images[k]) &&
                 view_in_chain(view, view->disks[i].root, job->record.images[k].node))
                 return HOLDS;
-    return NOT_YET;
+    if (job_image(job, NULL, "overlay") || switch_is_refused(job))
+        return NOT_YET;
+    return internal_all_in_view(job, view) ? HOLDS : NOT_YET;
 }
 
 /* A freeze leaves no evidence in QEMU. Once the disks are switched it is over for this job, and is
@@ -64,6 +84,17 @@ static enum seen freeze_probe(const struct job *job, const struct view *view)
 }
 
 /* --- acts --- */
+
+static bool names_skip(const struct job *job)
+{
+    return !internal_has(job);
+}
+
+static void names_act(struct job *job)
+{
+    xstrset(&job->record.state, "running");
+    internal_check_free(job, job_filed);
+}
 
 static bool freeze_skip(const struct job *job)
 {
@@ -197,6 +228,15 @@ static void overlays_undo(struct job *job)
     overlays_closed(job, NULL);
 }
 
+/* The root of a disk may be a filter, which passes it on: QEMU wants the root. */
+static const char *switch_root(const struct job *job, const struct record_image *image)
+{
+    const struct record_disk *disk = disk_find(job->domain, image->disk);
+    const struct view_disk *seen = disk ? disk_in_view(job->domain, disk) : NULL;
+
+    return seen ? seen->root : image->disk;
+}
+
 static void switch_act(struct job *job)
 {
     struct qmp_snapshot pairs[LIMIT_SNAPSHOT_DISKS];
@@ -209,6 +249,11 @@ static void switch_act(struct job *job)
             pairs[n++] = (struct qmp_snapshot){
                 .node = job_image(job, image->disk, "source")->node,
                 .overlay = image->node,
+            };
+        else if (internal_is(image))
+            pairs[n++] = (struct qmp_snapshot){
+                .node = switch_root(job, image),
+                .name = image->node,
             };
     }
     job_expect(job, 1);
@@ -240,6 +285,10 @@ static void snapshot_give_back(struct job *job)
         error_move(&job->record.error, &err);
     if (snapshot_debt_is_paid(job))
         debt_strike(job->domain, NULL);
+    if (!job_image(job, NULL, "overlay")) {
+        snapshot_drop(job);
+        return;
+    }
     job->record.flags |= JOB_DELETE | JOB_AUTO_PIVOT;
     snapshot_hold_chains(job);
     job_go(job, &plan_back, "back-start");
@@ -256,6 +305,13 @@ static void settle_act(struct job *job)
 }
 
 static const struct step snapshot_steps[] = {
+    {.name = "names",
+     .act = names_act,
+     .flags = STEP_RECORD,
+     .skip = names_skip,
+     .does = "only for snapshots inside images: see by the tables of the images that the name is "
+             "free in all of them",
+     .image = "the old layer"},
     {.name = "overlays",
      .probe = overlays_probe,
      .act = overlays_act,
@@ -277,7 +333,8 @@ static const struct step snapshot_steps[] = {
      .probe = switch_probe,
      .act = switch_act,
      .flags = STEP_COMMITS,
-     .does = "one transaction puts every overlay on its disk",
+     .does =
+         "one transaction puts every overlay on its disk, and takes the snapshots inside images",
      .image = "the overlay: while it is empty it reads through"},
     {.name = "thaw",
      .act = quiesce_thaw,
@@ -294,10 +351,16 @@ static const struct step snapshot_steps[] = {
 
 /* --- hooks --- */
 
+/* It is not known yet that the names are free: what is inside the images is a stranger's. */
+static bool snapshot_is_unbegun(const struct job *job)
+{
+    return strcmp(job_step(job)->name, "names") == 0;
+}
+
 /* A snapshot is of the moment at which it was asked for: after a restart it is not taken late. */
 static int snapshot_forward(const struct job *job, const struct view *view, struct error *err)
 {
-    if (switch_probe(job, view) == HOLDS)
+    if (!snapshot_is_unbegun(job) && switch_probe(job, view) == HOLDS)
         return 0;
     return error_set(
         err, SNAPVM_ERROR_QEMU_GONE,
@@ -316,7 +379,13 @@ static void snapshot_offline_removed(struct job *job, const struct error *err _u
     _cleanup_error_ struct error gone = {0};
 
     error_set(&gone, SNAPVM_ERROR_QEMU_GONE, "QEMU ended before the snapshot was taken");
-    job_offline_done(job, job->plan->undone, &gone);
+    if (!internal_has(job) || snapshot_is_unbegun(job)) {
+        job_offline_done(job, job->plan->undone, &gone);
+        return;
+    }
+    engine_note_failure(job, &gone);
+    xstrset(&job->record.evidence, "recovered-offline");
+    snapshot_drop(job);
 }
 
 /* The record that makes the overlays worthless is durable: remove them. */
@@ -336,18 +405,33 @@ static void snapshot_offline_back(struct job *job)
     journal_commit(txn, "undo", snapshot_offline_recorded, job);
 }
 
-static void snapshot_offline_looked(struct job *job, bool empty)
+static void snapshot_offline_on(struct job *job)
 {
-    if (empty) {
-        snapshot_offline_back(job);
-        return;
-    }
     if (!job->record.quiesce_error && !freeze_skip(job))
         xstrset(&job->record.quiesce_error, "QEMU ended while the guest was frozen");
     for (job->step = 0; !(job_step(job)->flags & STEP_END); job->step++)
         ;
     xstrset(&job->record.evidence, "recovered-offline");
     settle_act(job);
+}
+
+/* What is not proven quiesced and had to be can still be taken back. */
+static void snapshot_offline_seen(struct job *job)
+{
+    if (internal_all_inside(job) && !snapshot_is_void(job))
+        snapshot_offline_on(job);
+    else
+        snapshot_offline_back(job);
+}
+
+static void snapshot_offline_looked(struct job *job, bool empty)
+{
+    if (!empty)
+        snapshot_offline_on(job);
+    else if (internal_has(job) && !snapshot_is_unbegun(job))
+        evidence_fetch(job, snapshot_offline_seen);
+    else
+        snapshot_offline_back(job);
 }
 
 static void snapshot_offline(struct job *job)

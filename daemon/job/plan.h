@@ -73,8 +73,8 @@ struct plan {
     void (*conclude)(struct job *, const char *result);
 };
 
-extern const struct plan plan_snapshot, plan_off_snapshot, plan_back, plan_commit, plan_copy,
-    plan_keep, plan_copied, plan_merge, plan_pull, plan_off_commit, plan_off_active,
+extern const struct plan plan_snapshot, plan_off_snapshot, plan_back, plan_drop, plan_commit,
+    plan_copy, plan_keep, plan_copied, plan_merge, plan_pull, plan_off_commit, plan_off_active,
     plan_off_delete, plan_off_revert;
 
 /* The plan of a kind that has a step of that name, and its index; NULL for an unknown one. */

@@ -13,6 +13,7 @@
 #include "domain/snapshot.h"
 #include "job/debt.h"
 #include "job/engine.h"
+#include "job/internal.h"
 #include "journal/journal.h"
 #include "qemu/view.h"
 
@@ -33,6 +34,7 @@ struct job *snapshot_job_new(struct engine *engine, struct domain *domain, const
     job->record.description = xstrdup(description);
     job->record.flags = flags;
     job->plan = domain_is_shutoff(domain) ? &plan_off_snapshot : &plan_snapshot;
+    job->step = job->plan == &plan_snapshot; /* "names" is for what is added by add_internal */
     if (domain_is_shutoff(domain))
         job->record.flags |= JOB_QUIESCED; /* nobody writes */
     return job;
@@ -69,6 +71,17 @@ void snapshot_job_add_layer(struct job *job, struct record_disk *disk, const cha
     xstrset(&image->node, job_qemu_name(job, disk->target, name));
     image->virtual_size = active->virtual_size;
     image->made = !reuse;
+}
+
+void snapshot_job_add_internal(struct job *job, struct record_disk *disk)
+{
+    struct record_image *image =
+        record_job_add_image(&job->record, disk->target, "internal", disk->chain[0].file);
+
+    xstrset(&image->format, "qcow2");
+    xstrset(&image->node, job->record.snapshot);
+    image->virtual_size = disk->chain[0].virtual_size;
+    job->step = 0;
 }
 
 /* --- the chains --- */
@@ -112,6 +125,7 @@ void snapshot_lower_chains(struct job *job)
  * QEMU takes the longer for it the longer the chain is. */
 static void snapshot_raise_view(struct job *job)
 {
+    internal_put_in_view(job);
     for (unsigned i = 0; i < job->record.n_images; i++) {
         const struct record_image *image = &job->record.images[i];
         const struct record_disk *disk = disk_find(job->domain, image->disk);
@@ -136,6 +150,18 @@ static void snapshot_raise_view(struct job *job)
 
 /* --- the end --- */
 
+static void snapshot_note_disk(struct job *job, const struct record_image *image,
+                               struct record_snapshot *record)
+{
+    struct record_snapshot_disk *disk = record_snapshot_add_disk(record, image->disk);
+
+    xstrset(&disk->mode, is_overlay(image) ? "external" : "internal");
+    xstrset(&disk->file, image->file);
+    xstrset(&disk->format, image->format);
+    if (is_overlay(image))
+        xstrset(&disk->backing, job_image(job, image->disk, "source")->file);
+}
+
 static void snapshot_note_metadata(struct job *job, struct journal_txn *txn)
 {
     struct domain *domain = job->domain;
@@ -155,15 +181,9 @@ static void snapshot_note_metadata(struct job *job, struct journal_txn *txn)
 
     for (unsigned i = 0; i < job->record.n_images; i++) {
         const struct record_image *image = &job->record.images[i];
-        struct record_snapshot_disk *disk;
 
-        if (!is_overlay(image))
-            continue;
-        disk = record_snapshot_add_disk(&record, image->disk);
-        xstrset(&disk->mode, "external");
-        xstrset(&disk->file, image->file);
-        xstrset(&disk->format, image->format);
-        xstrset(&disk->backing, job_image(job, image->disk, "source")->file);
+        if (is_overlay(image) || internal_is(image))
+            snapshot_note_disk(job, image, &record);
     }
     snapshot = snapshot_add(domain, &record);
     xstrset(&domain->record.current_snapshot, snapshot->record.name);
@@ -207,7 +227,7 @@ void snapshot_settle_note(struct job *job, struct journal_txn *txn)
  * it holds data that only its layer below can be read with, as it was then. */
 static const char *snapshot_overlay_worth(const struct job *job, const struct record_image *image)
 {
-    if (job->plan == &plan_back)
+    if (job_has(job, JOB_AUTO_PIVOT))
         return "invalid";
     return image->made ? "removed" : "valid";
 }
@@ -228,7 +248,7 @@ void snapshot_conclude(struct job *job, const char *result)
     for (unsigned i = 0; i < job->record.n_images; i++) {
         struct record_image *image = &job->record.images[i];
         struct record_disk *disk = disk_find(job->domain, image->disk);
-        bool active = is_overlay(image) == switched;
+        bool active = internal_is(image) || is_overlay(image) == switched;
 
         if (disk)
             disk->held = false;

@@ -26,6 +26,9 @@ void snapshot_job_add_disk(struct job *job, struct record_disk *disk, const char
 void snapshot_job_add_layer(struct job *job, struct record_disk *disk, const char *file,
                             bool reuse);
 
+/* Adds a disk, live or shut off, whose snapshot is taken inside its active layer, a qcow2 image. */
+void snapshot_job_add_internal(struct job *job, struct record_disk *disk);
+
 /* --- shared by the plans of a snapshot job --- */
 
 /* In memory the overlays are the active layers, and no view changes that until the job ends. */
@@ -36,6 +39,9 @@ void snapshot_lower_chains(struct job *job);
 
 /* Whether the freeze that the job owes for is over, with the thaw confirmed. */
 bool snapshot_debt_is_paid(const struct job *job);
+
+/* Goes on with deleting what of the snapshot is inside images: it is given up. */
+void snapshot_drop(struct job *job);
 
 /* What the end's record holds: metadata, the current snapshot, events. */
 void snapshot_settle_note(struct job *job, struct journal_txn *txn);

@@ -44,7 +44,8 @@ struct record_domain {
 struct record_image {
     char *disk; /* target */
     char *role; /* "source", "overlay", "top", "base", "intermediate", "target", "backing", … */
-    char *file, *format, *node;
+    char *file, *format;
+    char *node; /* in QEMU; of role "internal" the snapshot inside the image that is meant */
     int64_t virtual_size;
     dev_t dev; /* identity of a file that the job made or will remove; ino 0: none */
     ino_t ino;

@@ -57,6 +57,7 @@ def check_all(world, clean=False):
         check_copy(world, job)
         check_merge(world, job)
     check_files(world, jobs)
+    check_inside(world, jobs)
     if alive:
         check_qemu(world, disks)
     check_findings(world)
@@ -111,6 +112,29 @@ def check_merge(world, job):
             f"chain is {chain}")
 
 
+def check_inside(world, jobs):
+    """Snapshots inside images are in all of those that were meant, or in none, and hold what the
+    disks did at the switch; what was there before is left alone."""
+    scenario = world.scenario
+    meant = list(world.chains)[:scenario.internal]
+    stranger = getattr(scenario, "stranger", None)
+    done = any(job["outcome"]["result"] == "completed" for job in jobs)
+    for target, chain in world.chains.items():
+        for path in chain:
+            names = [row.name for row in fakeqcow2.snapshots(path)]
+            want = path == chain[-1] and (target == stranger or (done and target in meant))
+            require(names == ([scenario.inside] if want else []), f"{path} has {names} inside")
+    for target in meant if done else ():
+        kept = max(world.fake.inside(world.chains[target][-1], scenario.inside).values())
+        state = world.fake.state()
+        if state["switches"]:
+            last = state["switches"][0]["writes"][target]
+            require(kept == last, f"{target}: write {kept} inside, and {last} was the last one")
+        else:   # QEMU died in the switch; the guest's last instant comes behind it
+            last = state["content"]["writes"][target]
+            require(last - 1 <= kept <= last, f"{target}: write {kept} inside, {last} at the end")
+
+
 def check_images(world, disks, alive):
     """P1: the image named active is right."""
     for target in world.chains:
@@ -135,8 +159,11 @@ def check_job(world, job, disks):
         touched = []
     for target in touched:
         chain = world.chains[target]
+        where = place(job["kind"], result)
+        if job["kind"] == "snapshot" and target in list(world.chains)[:world.scenario.internal]:
+            where = "old"
         expected = {"old": disks[target] == chain[-1], "base": disks[target] == chain[0],
-                    "new": disks[target] not in chain}[place(job["kind"], result)]
+                    "new": disks[target] not in chain}[where]
         require(expected, f"{result}, but {target} is active in {disks[target]}: {outcome}")
     if job["disk"]:
         require(outcome["active"] == disks[job["disk"]], f"active is not {disks}: {outcome}")

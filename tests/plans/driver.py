@@ -92,6 +92,8 @@ def misfortune(world, task, result):
         world.fake.order("die_with_client", how=task.both)
     if task.fault:
         world.fake.arm(**task.fault)
+    if task.scenario.cut:
+        world.fake.arm(on="transaction", do=f"die-in-{task.scenario.cut}")
     if task.scenario.job_fault:
         world.fake.order("job_fault", **task.scenario.job_fault)
     if not (world.start(task.at) and world.act()):
@@ -118,7 +120,7 @@ def recover(world, crash_at):
     world.errors.clear()
     world.hang_up()
     world.daemon.kill()
-    survived = world.start(crash_at) and (world.fake.pid is None or world.act())
+    survived = world.start(crash_at) and (not world.fake.alive or world.act())
     if not survived and crash_at is None:
         raise Wrong("the daemon died, and nobody had told it to")
     return survived
@@ -127,6 +129,8 @@ def recover(world, crash_at):
 def after_fault(world, task):
     """The agent may have been left dead or hung: it comes back, as a guest's service manager sees
     to. Whoever stopped the guest lets it run again."""
+    if not world.fake.alive:
+        return
     world.fake.order("disarm")
     world.fake.order("release")
     if task.fault["do"] == "stop" and world.scenario.running:

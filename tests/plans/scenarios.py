@@ -11,6 +11,9 @@ class Scenario:
     kind = None
     deletes = False
     quiesce = "none"
+    internal = 0        # so many of the first disks get a snapshot inside their image
+    inside = "before"   # of that name
+    cut = 0             # QEMU dies in the transaction, behind so many of its actions
 
     def prepare(self, world):
         """Makes the files that the scenario begins with, beside the disks."""
@@ -48,12 +51,21 @@ class Lease(Scenario):
 class Snapshot(Scenario):
     kind = "snapshot"
 
-    def __init__(self, name, expects, quiesce, **more):
+    def __init__(self, name, expects, quiesce, internal=0, stranger=None, cut=0, **more):
         super().__init__(name, expects, **more)
-        self.quiesce = quiesce
+        self.quiesce, self.internal, self.cut = quiesce, internal, cut
+        self.stranger = stranger    # whose image has a snapshot of that name inside already
+
+    def prepare(self, world):
+        if self.stranger:
+            fakeqcow2.add_snapshot(world.chains[self.stranger][-1], self.inside)
 
     def act(self, world):
-        world.ask("snapshot", "snapshot.create", domain=DOMAIN, name="before", quiesce=self.quiesce)
+        disks = [{"disk": target, "mode": "internal" if n < self.internal else "external"}
+                 for n, target in enumerate(world.chains)]
+        more = {"disks": disks} if self.internal else {}
+        world.ask("snapshot", "snapshot.create", domain=DOMAIN, name="before", quiesce=self.quiesce,
+                  **more)
 
 
 class Commit(Scenario):
@@ -183,6 +195,29 @@ SNAPSHOTS = [
     Snapshot("snapshot-paused-preferred", "completed", "preferred", running=False),
     Snapshot("snapshot-paused-required", "refused rolled-back", "required", running=False,
              quick=True),
+]
+
+# Inside the images: of all disks, or of some beside overlays of the others.
+INTERNALS = [
+    Snapshot("internal-none", "completed", "none", internal=1, quick=True),
+    Snapshot("internal-required", "completed", "required", internal=1, layers=1),
+    Snapshot("internal-2-required", "completed", "required", internal=2, disks=2, quick=True),
+    Snapshot("internal-2-drive-preferred", "completed", "preferred", internal=2, disks=2,
+             style="drive"),
+    Snapshot("internal-3-mixed-none", "completed", "none", internal=2, disks=3),
+    Snapshot("internal-3-mixed-required", "completed", "required", internal=2, disks=3, quick=True),
+    Snapshot("internal-paused", "completed", "none", internal=1, running=False),
+    Snapshot("internal-no-agent-required", "refused rolled-back", "required", internal=1,
+             agent=False),
+    Snapshot("internal-2-taken", "rolled-back", "none", internal=2, disks=2, stranger="vdb",
+             quick=True),
+    Snapshot("internal-2-cut", "rolled-back", "none", internal=2, disks=2, cut=1, quick=True),
+    Snapshot("internal-3-cut-required", "rolled-back", "required", internal=3, disks=3, cut=2),
+    # All that lies inside is there, and an overlay that QEMU did not put on its disk reads through.
+    Snapshot("internal-3-mixed-cut", "completed", "preferred", internal=1, disks=3, cut=2),
+    Snapshot("internal-3-mixed-cut-required", "refused rolled-back", "required", internal=1,
+             disks=3, cut=2),
+    Snapshot("internal-3-mixed-cut-inside", "rolled-back", "none", internal=2, disks=3, cut=1),
 ]
 
 COMMITS = [

@@ -65,6 +65,7 @@ static const struct {
     [KEEP] = {"active-commit", &plan_keep, "", "top", "intermediate", "base"},
     [BACK] = {"snapshot", &plan_back, "back-", "overlay", NULL, "source"},
     [SNAPSHOT] = {"snapshot", &plan_snapshot, "", "source", NULL, NULL},
+    [INSIDE] = {"snapshot", &plan_snapshot, "", "internal", NULL, NULL},
     [MERGE] = {"commit", &plan_merge, "merge-", "above", "top", "base"},
     [PULL] = {"pull", &plan_pull, "merge-", "above", "intermediate", "base"},
 };
@@ -81,11 +82,13 @@ static void scene_cast(struct scene *s, enum kind kind, unsigned i)
         scene_image(job, i, casts[kind].base, s->naming->base[i]);
     if (kind == SNAPSHOT)
         scene_image(job, i, "overlay", s->name[i]);
+    if (kind == INSIDE)
+        xstrset(&job->record.images[i].node, "s1");
 }
 
 static void scene_jobs(struct scene *s, enum kind kind)
 {
-    bool each = kind != BACK && kind != SNAPSHOT;
+    bool each = kind != BACK && kind != SNAPSHOT && kind != INSIDE;
 
     for (unsigned i = 0; i < s->n; i++) {
         if (i == 0 || each) {

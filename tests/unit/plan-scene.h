@@ -23,7 +23,7 @@ extern const struct naming {
 
 /* A commit or a copy has a job a disk, the others have one job with all disks. A copy goes to the
  * node that is the base of a commit. */
-enum kind { COMMIT, COPY, BACK, KEEP, COPIED, SNAPSHOT, MERGE, PULL };
+enum kind { COMMIT, COPY, BACK, KEEP, COPIED, SNAPSHOT, INSIDE, MERGE, PULL };
 
 struct scene {
     struct stage stage;

@@ -79,9 +79,67 @@ START_TEST(snapshots_after_a_restart)
     scene_init(&s, SNAPSHOT, &namings[0], 2);
     scene_place(&s, 0, row->a);
     scene_place(&s, 1, row->b);
+    plan_of_step("snapshot", "overlays", &s.jobs[0]->step);
     on = plan_snapshot.forward(s.jobs[0], s.domain->view, &err) == 0;
     ck_assert_int_eq(on, row->switched == 'h');
     ck_assert_int_eq(err.code, on ? 0 : SNAPVM_ERROR_QEMU_GONE);
+    scene_deinit(&s);
+}
+END_TEST
+
+/* --- snapshots inside images --- */
+
+/* Which of two disks has it inside, and whether QEMU has said no. */
+static const struct inside_row {
+    bool a, b, refused;
+    char switched;
+} inside_rows[] = {
+    {false, false, false, 'n'}, {true, false, false, 'n'}, {false, true, false, 'n'},
+    {true, true, false, 'h'},   {true, true, true, 'n'}, /* they are a stranger's */
+};
+
+static void scene_inside(struct scene *s, const struct inside_row *row)
+{
+    scene_init(s, INSIDE, &namings[0], 2);
+    for (unsigned i = 0; i < 2; i++) {
+        struct view_node *node = view_node(s->domain->view, s->naming->top[i]);
+
+        view_node_add_snapshot(node, "s10");
+        if (i ? row->b : row->a)
+            view_node_add_snapshot(node, "s1");
+    }
+    if (row->refused)
+        error_set(&s->jobs[0]->failure, SNAPVM_ERROR_QEMU, "exists");
+}
+
+START_TEST(inside)
+{
+    const struct inside_row *row = &inside_rows[_i];
+    struct scene s;
+    bool on;
+
+    scene_inside(&s, row);
+    ck_assert_int_eq(letter(scene_probe(&s, "switch")), row->switched);
+    ck_assert_int_eq(letter(scene_probe(&s, "freeze")), row->switched);
+    /* There is nothing to be made and opened; nothing that could stay behind either. */
+    ck_assert_int_eq(letter(scene_probe(&s, "overlays")), 'h');
+    on = plan_snapshot.forward(s.jobs[0], s.domain->view, NULL) == 0;
+    ck_assert_int_eq(on, row->switched == 'h');
+    s.jobs[0]->record.flags |= JOB_UNDOING;
+    ck_assert_int_eq(letter(scene_probe(&s, "overlays")), 'n');
+    scene_deinit(&s);
+}
+END_TEST
+
+/* Whose names were not seen to be free yet takes nothing for its own. */
+START_TEST(inside_before_the_names)
+{
+    const struct inside_row all = {.a = true, .b = true};
+    struct scene s;
+
+    scene_inside(&s, &all);
+    plan_of_step("snapshot", "names", &s.jobs[0]->step);
+    ck_assert_int_eq(plan_snapshot.forward(s.jobs[0], s.domain->view, NULL), -1);
     scene_deinit(&s);
 }
 END_TEST
@@ -125,6 +183,8 @@ static TCase *snapshot_case(void)
 
     tcase_add_loop_test(tcase, snapshots, 0, N(snapshot_rows));
     tcase_add_loop_test(tcase, snapshots_after_a_restart, 0, N(snapshot_rows));
+    tcase_add_loop_test(tcase, inside, 0, N(inside_rows));
+    tcase_add_test(tcase, inside_before_the_names);
     tcase_add_test(tcase, only_quiesced_snapshots_freeze);
     return tcase;
 }

@@ -50,6 +50,7 @@ enum user {
     NODE_WHILE_AWAY,
     OWN_SNAPSHOT,
     OTHERS_SNAPSHOT,
+    INSIDE_IT,
     BELOW_A_SNAPSHOT,
     BELOW_A_SNAPSHOT_BY_RELATIVE_NAME,
     N_USERS
@@ -96,6 +97,11 @@ static void use(enum user user, const char *path)
     case NODE_WHILE_AWAY:
         see_node(stage_view(domain), "node", "qcow2", NULL, path);
         domain->connected = user != NODE_WHILE_AWAY;
+        break;
+    case INSIDE_IT:
+        xstrset(&record_snapshot_add_disk(&record, "vdb")->mode, "internal");
+        xstrset(&record.disks[0].file, path);
+        snapshot_add(domain, &record);
         break;
     case BELOW_A_SNAPSHOT:
     case BELOW_A_SNAPSHOT_BY_RELATIVE_NAME:

@@ -1,0 +1,41 @@
+/* Snapshots inside images, as part of a job: its images of role "internal", each with the name of
+ * the snapshot that is meant (record_image::node). QEMU writes the table of an image's snapshots
+ * through at once, last of all and by one write of the header: there is no half a snapshot in an
+ * image, at most clusters that nothing refers to. Between the images of several disks there is one.
+ */
+#ifndef SNAPVM_JOB_INTERNAL_H
+#define SNAPVM_JOB_INTERNAL_H
+
+#include <stdbool.h>
+
+#include "base/error.h"
+
+struct job;
+struct record_image;
+struct view;
+
+typedef void (*internal_fn)(struct job *job, const struct error *err);
+
+bool internal_is(const struct record_image *image);
+bool internal_has(const struct job *job);
+
+/* Whether QEMU shows all of them, each in the active layer of its disk. */
+bool internal_all_in_view(const struct job *job, const struct view *view);
+
+/* The view follows what QEMU said yes to. */
+void internal_put_in_view(const struct job *job);
+
+/* The same by the files, as last seen (job/evidence.h); `none` is certain only of files that could
+ * be read, or are gone. */
+bool internal_all_inside(const struct job *job);
+bool internal_none_inside(const struct job *job);
+
+/* Reads the tables: AlreadyExists (object snapshot) when an image has a snapshot of that name. */
+void internal_check_free(struct job *job, internal_fn done);
+
+/* Deletes those that are there, one after another: by QEMU where it has the image open, by image
+ * tools where no QEMU runs, which have the images locked against one that is started. Harmless to
+ * repeat. */
+void internal_drop(struct job *job, internal_fn done);
+
+#endif
