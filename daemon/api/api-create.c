@@ -93,10 +93,12 @@ static int create_check_free(const struct domain *domain, const struct record_di
     return error_number(err, "job", job->record.id);
 }
 
-/* The same for a guest that is shut off, by what its files show. */
+/* The same for a guest that is shut off, by what its files show. What is written to may not be read
+ * by others either. */
 static int create_check_files(const struct domain *domain, const struct shutoff *files,
-                              struct record_disk *disk, struct error *err)
+                              struct record_disk *disk, bool writes, struct error *err)
 {
+    const struct image_holders *holders;
     const struct shutoff_disk *seen;
 
     if (create_check_free(domain, disk, err) < 0)
@@ -107,7 +109,9 @@ static int create_check_files(const struct domain *domain, const struct shutoff 
     seen = shutoff_take(files, disk, err);
     if (!seen)
         return -1;
-    return seen->chain.layers[0].holders.writers ? image_in_use(err, disk->chain[0].file) : 0;
+    holders = &seen->chain.layers[0].holders;
+    return holders->writers || (writes && holders->readers) ? image_in_use(err, disk->chain[0].file)
+                                                            : 0;
 }
 
 /* Whether a disk of a live guest can get an overlay. */
@@ -167,7 +171,7 @@ static int create_add(const struct create *create, struct record_disk *disk, con
     struct job *job = create->job;
     _cleanup_free_ char *beside = NULL;
 
-    if ((create->files ? create_check_files(job->domain, create->files, disk, err)
+    if ((create->files ? create_check_files(job->domain, create->files, disk, false, err)
                        : create_check_disk(job->domain, disk, err)) < 0)
         return -1;
     if (!file)
@@ -193,9 +197,9 @@ static int create_add_internal(const struct create *create, struct record_disk *
     struct job *job = create->job;
     const char *format;
 
-    if (create->files)
-        return unsupported(err, "internal snapshots of guests that are shut off");
-    if (create_check_disk(job->domain, disk, err) < 0 || create_check_room(job, err) < 0)
+    if ((create->files ? create_check_files(job->domain, create->files, disk, true, err)
+                       : create_check_disk(job->domain, disk, err)) < 0 ||
+        create_check_room(job, err) < 0)
         return -1;
     format = disk->chain[0].format;
     if (strcmp(format, "qcow2") != 0)

@@ -126,6 +126,33 @@ void internal_check_free(struct job *job, internal_fn done)
     evidence_fetch(job, internal_checked);
 }
 
+/* --- taking them --- */
+
+static void internal_make_next(struct job *job, const struct error *err)
+{
+    while (!err && job->merged < job->record.n_images) {
+        const struct record_image *image = &job->record.images[job->merged++];
+
+        if (!internal_is(image) || evidence_of(job, image)->inside)
+            continue;
+        image_tool_snapshot(job, image, internal_make_next);
+        return;
+    }
+    job->internal_done(job, err);
+}
+
+static void internal_make_seen(struct job *job)
+{
+    job->merged = 0;
+    internal_make_next(job, NULL);
+}
+
+void internal_make(struct job *job, internal_fn done)
+{
+    job->internal_done = done;
+    evidence_fetch(job, internal_make_seen);
+}
+
 /* --- deleting them --- */
 
 static void internal_drop_next(struct job *job, const struct error *err);

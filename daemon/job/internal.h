@@ -33,6 +33,10 @@ bool internal_none_inside(const struct job *job);
 /* Reads the tables: AlreadyExists (object snapshot) when an image has a snapshot of that name. */
 void internal_check_free(struct job *job, internal_fn done);
 
+/* Takes those that are not there yet, one after another, by image tools: no QEMU runs. Harmless to
+ * repeat. */
+void internal_make(struct job *job, internal_fn done);
+
 /* Deletes those that are there, one after another: by QEMU where it has the image open, by image
  * tools where no QEMU runs, which have the images locked against one that is started. Harmless to
  * repeat. */

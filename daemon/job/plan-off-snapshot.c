@@ -4,7 +4,12 @@
  * instead of writing below an overlay.
  *
  * An overlay is empty until the guest is started from it and reads through to the layer below, so
- * both are the right image for as long as the job runs. */
+ * both are the right image for as long as the job runs.
+ *
+ * What is taken inside images is taken by qemu-img, which has them locked meanwhile, one after
+ * another. That the names were free is known before the record that it relies on, as qemu-img would
+ * take a second snapshot of a name; so what is found there after a crash is ours, and is not taken
+ * again. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,6 +21,7 @@
 #include "job/evidence.h"
 #include "job/files.h"
 #include "job/hold.h"
+#include "job/internal.h"
 #include "job/revert-job.h"
 #include "job/snapshot-job.h"
 #include "journal/journal.h"
@@ -47,7 +53,35 @@ static enum seen off_overlays_probe(const struct job *job, const struct view *vi
     return job_has(job, JOB_UNDOING) ? NOT_YET : HOLDS;
 }
 
+static enum seen off_internal_probe(const struct job *job, const struct view *view _unused_)
+{
+    if (job_has(job, JOB_UNDOING))
+        return internal_none_inside(job) ? NOT_YET : HOLDS;
+    return internal_all_inside(job) ? HOLDS : NOT_YET;
+}
+
 /* --- acts --- */
+
+static bool off_internal_skip(const struct job *job)
+{
+    return !internal_has(job);
+}
+
+static void off_names_act(struct job *job)
+{
+    xstrset(&job->record.state, "running");
+    internal_check_free(job, job_filed);
+}
+
+static void off_internal_act(struct job *job)
+{
+    internal_make(job, job_acted);
+}
+
+static void off_internal_undo(struct job *job)
+{
+    internal_drop(job, job_acted);
+}
 
 static void off_overlays_end(struct job *job, const struct error *err)
 {
@@ -124,6 +158,21 @@ static void off_settle_act(struct job *job)
 }
 
 static const struct step off_snapshot_steps[] = {
+    {.name = "off-names",
+     .act = off_names_act,
+     .flags = STEP_RECORD,
+     .skip = off_internal_skip,
+     .does = "only for snapshots inside images: see by the tables of the images that the name is "
+             "free in all of them",
+     .image = "the old layer"},
+    {.name = "off-internal",
+     .probe = off_internal_probe,
+     .act = off_internal_act,
+     .undo = off_internal_undo,
+     .flags = STEP_RECORD,
+     .skip = off_internal_skip,
+     .does = "qemu-img snapshot -c in each image that has it not, synced",
+     .image = "the old layer"},
     {.name = "off-overlays",
      .probe = off_overlays_probe,
      .act = off_overlays_act,
@@ -227,7 +276,7 @@ struct job *revert_job_new(struct engine *engine, struct domain *domain, const c
 {
     struct job *job = job_new(engine, domain, "revert");
 
-    job->plan = &plan_off_revert;
+    job->plan = plan_of_step("revert", "off-overlays", &job->step);
     job->record.id = journal_next_job(domain->owner->journal);
     job->record.snapshot = xstrdup(snapshot);
     return job;

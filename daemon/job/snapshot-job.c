@@ -33,8 +33,8 @@ struct job *snapshot_job_new(struct engine *engine, struct domain *domain, const
     job->record.snapshot = xstrdup(name);
     job->record.description = xstrdup(description);
     job->record.flags = flags;
-    job->plan = domain_is_shutoff(domain) ? &plan_off_snapshot : &plan_snapshot;
-    job->step = job->plan == &plan_snapshot; /* "names" is for what is added by add_internal */
+    job->plan = plan_of_step("snapshot", domain_is_shutoff(domain) ? "off-overlays" : "overlays",
+                             &job->step);
     if (domain_is_shutoff(domain))
         job->record.flags |= JOB_QUIESCED; /* nobody writes */
     return job;
@@ -81,7 +81,7 @@ void snapshot_job_add_internal(struct job *job, struct record_disk *disk)
     xstrset(&image->format, "qcow2");
     xstrset(&image->node, job->record.snapshot);
     image->virtual_size = disk->chain[0].virtual_size;
-    job->step = 0;
+    job->step = 0; /* the names come first */
 }
 
 /* --- the chains --- */

@@ -20,7 +20,8 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..
 
 import daemon  # noqa: E402
 from client import RpcError  # noqa: E402
-from offworld import DOMAIN, FOLDER, TIMEOUT, OffWorld, Wrong, content, require, tool  # noqa: E402
+from offworld import (DOMAIN, FOLDER, TIMEOUT, OffWorld, Wrong, content, inside,  # noqa: E402
+                      require, tool)
 
 LIMIT = 500         # more boundaries than any plan has: a daemon that dies for ever is a failure
 
@@ -96,9 +97,24 @@ def check(world):
     for name, snapshot in snapshots.items():
         for disk in snapshot["disks"]:
             want = world.scenario.snapshot_content(world, name, disk["disk"])
-            found = content(disk["backing"], file_format(world, disk["backing"]))
+            if disk["mode"] == "internal":
+                found = content(disk["file"], "qcow2", inside=name)
+            else:
+                found = content(disk["backing"], file_format(world, disk["backing"]))
             require(found == want, f"snapshot {name} of {disk['disk']} has other content")
     check_files(world, disks, snapshots)
+    check_inside(world, snapshots)
+
+
+def check_inside(world, snapshots):
+    """What is inside an image is what the records say, no more and nothing twice."""
+    for name in os.listdir(world.images):
+        path = os.path.join(world.images, name)
+        meant = [snapshot for snapshot, record in snapshots.items()
+                 if any(disk["mode"] == "internal" and disk["file"] == path
+                        for disk in record["disks"])]
+        found = inside(path) if file_format(world, path) == "qcow2" else []
+        require(sorted(found) == sorted(meant), f"{path} has {found} inside, recorded are {meant}")
 
 
 def check_disks(world, disks):

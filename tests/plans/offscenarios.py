@@ -130,6 +130,30 @@ class Delete(Scenario):
         return True
 
 
+class Internal(Delete):
+    """Snapshots inside the images of all disks, and then of the first one alone, beside overlays."""
+
+    def __init__(self, name, **more):
+        super().__init__(name, [], {"s1": None, "s2": "s1"}, "s2", **more)
+
+    def act(self, world):
+        world.guest_writes("w0", {0: 11, 1: 12})
+        world.mark()
+        world.take("s1", disks=[{"disk": target, "mode": "internal"} for target in world.targets])
+        world.guest_writes("w1", {1: 21, 2: 22})
+        world.take("s2", disks=[{"disk": target, "mode": "internal" if n == 0 else "external"}
+                                for n, target in enumerate(world.targets)])
+        world.guest_writes("w2", {2: 31, 3: 32})
+
+    def check(self, world):
+        super().check(world)
+        for snapshot in world.snapshots().values():
+            require(snapshot["quiesced"] and snapshot["state"] == "shutoff", f"{snapshot}")
+        for target, disk in world.disks().items():
+            overlays = 0 if target == world.targets[0] else 1
+            require(len(disk["chain"]) == self.layers + overlays, f"{target}: {disk['chain']}")
+
+
 class Revert(Delete):
     """Back to a snapshot, and from there to one on another branch; nothing is lost but what was
     told to be."""
@@ -163,6 +187,11 @@ class Revert(Delete):
 SNAPSHOTS = [
     Snapshot("off-snapshot-1", disks=1, layers=1, base="raw"),
     Snapshot("off-snapshot-2", disks=2, layers=2, quick=True),
+]
+
+INTERNALS = [
+    Internal("off-internal-1", layers=1),
+    Internal("off-internal-3", disks=3, quick=True),
 ]
 
 COMMITS = [

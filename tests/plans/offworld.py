@@ -6,6 +6,7 @@ every snapshot stands for, can be held against what it has to be.
 """
 
 import hashlib
+import json
 import os
 import pathlib
 import shutil
@@ -47,11 +48,18 @@ def write(path, driver, blocks):
     tool("qemu-io", "-f", driver, *commands, path)
 
 
-def content(path, driver):
-    """What a guest would read from an image, as a digest."""
+def content(path, driver, inside=None):
+    """What a guest would read from an image, or from a snapshot inside it, as a digest."""
+    words = ["-l", f"snapshot.name={inside}"] if inside else []
     with tempfile.NamedTemporaryFile(prefix="raw-", dir=os.environ.get(FOLDER)) as raw:
-        tool("qemu-img", "convert", "-f", driver, "-O", "raw", path, raw.name)
+        tool("qemu-img", "convert", "-f", driver, "-O", "raw", *words, path, raw.name)
         return hashlib.sha1(pathlib.Path(raw.name).read_bytes()).hexdigest()
+
+
+def inside(path):
+    """The names of the snapshots inside an image."""
+    info = json.loads(tool("qemu-img", "info", "-f", "qcow2", "--output=json", path))
+    return [snapshot["name"] for snapshot in info.get("snapshots", [])]
 
 
 def expected(*layers):
