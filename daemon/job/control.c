@@ -239,7 +239,7 @@ static bool control_can_cancel(const struct job *job)
     if (job_is_pivoting(job))
         return job_is_before(job, "prepare");
     if (job->plan->look)
-        return !(job_step(job)->flags & (STEP_DECIDE | STEP_END));
+        return !job_has(job, JOB_DECIDED) && !(job_step(job)->flags & (STEP_DECIDE | STEP_END));
     if (job_is_merging(job))
         return job_at(job, "merge-start") || job_at(job, "merge-converge");
     return job->plan == &plan_snapshot && !job_at(job, "switch");
