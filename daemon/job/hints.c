@@ -3,12 +3,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "base/memory.h"
 #include "domain/domains.h"
 #include "job/check.h"
 #include "job/debt.h"
 #include "job/engine.h"
 #include "job/walk.h"
+#include "proto/snapvm-errors.h"
 #include "qemu/qmp-event.h"
 #include "qemu/view.h"
 
@@ -30,7 +32,11 @@ static void engine_viewed_job(struct job *job)
             engine_away(job);
             break;
         }
+        log_info("job %lld: looked at again, at step %s", (long long)job->record.id,
+                 job_step(job)->name);
         job->resumed = job->recovered = true;
+        if (job->failure.code == SNAPVM_ERROR_QEMU_GONE)
+            error_clear(&job->failure); /* a command was cut off: the view tells how far it came */
         job->acted = false; /* a yes from before the loss is old: what was accepted may be undone */
         xstrset(&job->record.state, "running");
         engine_judge(job);

@@ -264,10 +264,13 @@ void engine_load(struct engine *engine, struct journal_model *model)
             job->plan->resume(job);
     }
     HASH_ITER (hh, engine->jobs, job, next) {
-        if (job->plan->look)
+        if (job->plan->look) {
+            log_info("job %lld: looked at again, at step %s", (long long)job->record.id,
+                     job_step(job)->name);
             engine_look(job);
-        else if (job->leader == job && !process_alive(&job->record.qemu))
+        } else if (job->leader == job && !process_alive(&job->record.qemu)) {
             engine_away(job);
+        }
     }
 }
 
