@@ -183,7 +183,8 @@ static const struct step off_merge_steps[] = {
      .does =
          "qemu-img commit of each top into its base, synced; then keep writers out of the tops, "
          "and see that nobody wrote to them since",
-     .image = "the old chain; the base holds a part"},
+     .image = "the old chain; the base holds a part",
+     .lives = "image locks: started meanwhile, or merged again"},
     {.name = "off-decide",
      .probe = off_decided_probe,
      .act = off_decide_act,
@@ -191,7 +192,8 @@ static const struct step off_merge_steps[] = {
      .note = off_decide_note,
      .does = "record that the merged layers are no longer part of the chain, and that a snapshot "
              "which is deleted is gone",
-     .image = "both chains, hence the new one"},
+     .image = "both chains, hence the new one",
+     .lives = "record"},
     {.name = "off-headers",
      .probe = off_headers_probe,
      .act = off_headers_act,
@@ -205,7 +207,8 @@ static const struct step off_merge_steps[] = {
      .skip = pivot_remove_skip,
      .note = off_remove_note,
      .does = "remove the merged layers if asked, after proof that nothing uses them",
-     .image = "the new chain"},
+     .image = "the new chain",
+     .lives = "record, the files"},
     {.name = "off-end",
      .act = off_settle_act,
      .flags = STEP_END,

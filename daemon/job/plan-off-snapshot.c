@@ -182,7 +182,8 @@ static const struct step off_snapshot_steps[] = {
      .does =
          "keep writers out of the active layers by QEMU's image locks; make the overlays (never "
          "over a file that is there), sync them and their folder",
-     .image = "the old layer; an overlay is empty and reads through"},
+     .image = "the old layer; an overlay is empty and reads through",
+     .lives = "the overlays' headers, image locks"},
     {.name = "off-settle",
      .act = off_settle_act,
      .flags = STEP_END,

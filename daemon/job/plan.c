@@ -61,6 +61,13 @@ static const char *step_marks(const struct step *step)
     return step->undo ? "U" : "";
 }
 
+static void roff_print_block(FILE *out, const char *text)
+{
+    fprintf(out, "|T{\n");
+    roff_print(out, text);
+    fprintf(out, "\nT}");
+}
+
 /* A table as wide as the terminal, whose texts wrap flush left and without hyphenation. */
 static void plan_print_roff(FILE *out, const struct plan *plan)
 {
@@ -71,11 +78,31 @@ static void plan_print_roff(FILE *out, const struct plan *plan)
         const struct step *step = &plan->steps[i];
 
         roff_print(out, step->name);
-        fprintf(out, "|%s|T{\n", step_marks(step));
-        roff_print(out, step->does);
-        fprintf(out, "\nT}|T{\n");
-        roff_print(out, step->image);
-        fprintf(out, "\nT}\n");
+        fprintf(out, "|%s", step_marks(step));
+        roff_print_block(out, step->does);
+        roff_print_block(out, step->image);
+        fputc('\n', out);
+    }
+    fprintf(out, ".TE\n.hy\n.ad\n");
+}
+
+/* What settles a crash, of the steps at which a job may be found. */
+static void plan_print_roff_crash(FILE *out, const struct plan *plan)
+{
+    fprintf(out, ".PP\n.na\n.nh\n.TS\ntab(|);\n");
+    fprintf(out, plan->look ? "lb2 lb\nl2 lx.\nfound at|looked at\n"
+                            : "lb2 lb2 lb\nl2 lx2 lw(27n).\n"
+                              "found at|while QEMU lives|once it has ended\n");
+    for (unsigned i = 0; i < plan->n_steps; i++) {
+        const struct step *step = &plan->steps[i];
+
+        if (!step->lives)
+            continue;
+        roff_print(out, step->name);
+        roff_print_block(out, step->lives);
+        if (step->gone)
+            roff_print_block(out, step->gone);
+        fputc('\n', out);
     }
     fprintf(out, ".TE\n.hy\n.ad\n");
 }
@@ -88,6 +115,10 @@ static void plan_print_text(FILE *out, const struct plan *plan)
 
         fprintf(out, "  %-13s record: %-8s undo: %-3s  %s\n%43s right image: %s\n", step->name,
                 step_record(step), step_undo(step), step->does, "", step->image);
+        if (step->lives)
+            fprintf(out, "%43s %s: %s\n", "", plan->look ? "looked at" : "QEMU lives", step->lives);
+        if (step->gone)
+            fprintf(out, "%43s QEMU has ended: %s\n", "", step->gone);
     }
     fprintf(out, "\n");
 }
@@ -97,9 +128,11 @@ void plan_print_all(FILE *out, bool roff)
     for (size_t i = 0; i < N_PLANS; i++) {
         if (!plans[i]->title)
             continue;
-        if (roff)
+        if (roff) {
             plan_print_roff(out, plans[i]);
-        else
+            plan_print_roff_crash(out, plans[i]);
+        } else {
             plan_print_text(out, plans[i]);
+        }
     }
 }

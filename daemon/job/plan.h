@@ -43,6 +43,9 @@ struct step {
     bool (*known)(const struct job *); /* its record would say nothing new; NULL: it would */
     void (*note)(struct job *, struct journal_txn *); /* what its record holds beside the job */
     const char *does, *image; /* for the manual: what it does; the right image if QEMU dies now */
+    /* What settles a crash at it: what is looked at while QEMU lives, or the guest is shut off; and
+     * once QEMU has ended, with all results that this may come to. NULL: no job is found there. */
+    const char *lives, *gone;
 };
 
 struct plan {

@@ -6,6 +6,7 @@ the t (1) occurrences from there on, counted since it was ordered. What `do` may
 
   on      refuse (class, desc)       an error instead of the command
           drop-before, drop-after    the connection closes before, after it is executed
+          drop-replied               the same once the reply is sent
           late                       executed, the reply held until the test releases it
           never-before, never        no reply to it or to a later one; executed by `never`
           die-before, die-after      QEMU dies before, after it is executed, and says nothing more

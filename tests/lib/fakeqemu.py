@@ -115,7 +115,8 @@ class _Server:
             self.settle()
 
     def settle(self):
-        self.machine.run_deferred()
+        if not self.monitor.die:
+            self.machine.run_deferred()
         if self.agent and self.machine.running:
             self.agent.run()
         if self.agent and self.agent.stops:

@@ -89,7 +89,8 @@ class Monitor:
         while self.queue and not self.blocked and not self.drop and not self.die:
             self.handle(self.queue.pop(0))
             self.machine.tick()
-            self.machine.run_deferred()
+            if not self.die:
+                self.machine.run_deferred()
 
     def handle(self, request):
         if not isinstance(request, dict):
@@ -147,6 +148,10 @@ class Monitor:
             if kind != "die-before":
                 self.perform(request, name, arguments)
             self.die = "replied" if kind == "die-replied" else "silent"
+            return None
+        if kind == "drop-replied":
+            self.perform(request, name, arguments)
+            self.drop = self.blocked = True
             return None
         if kind in ("drop-before", "never-before"):
             self.drop = kind == "drop-before"

@@ -6,7 +6,7 @@
  of the n
  both      QEMU dies at the same instant: what it got just before is run, or dropped
  faults    a command of the plan is refused, or its reply is lost, before or after it was executed;
- or never comes
+ or never comes; or QEMU dies of it
 
 `--only NAME` picks a scenario, `--at N[,M]` one crash, `--keep` leaves the failed worlds behind. A
 failure prints the command that repeats it. SNAPVM_TEST_ALL=1 or `--all` runs everything.
@@ -28,10 +28,12 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..
 import daemon  # noqa: E402
 from checks import check_all, check_repeated  # noqa: E402
 from fakeqemu import Died  # noqa: E402
+from settled import rows, unlisted  # noqa: E402
 from world import FOLDER, SHORT_TIMEOUTS, World, Wrong  # noqa: E402
 
 LIMIT = 500         # more boundaries than any plan has: a daemon that dies for ever is a failure
-QMP_FAULTS = ("refuse", "drop-before", "drop-after", "never-before", "never", "stop")
+QMP_FAULTS = ("refuse", "drop-before", "drop-after", "never-before", "never", "stop", "die-before",
+              "die-after")
 # QEMU does not refuse to be looked at.
 QUERY_FAULTS = ("drop-after", "never")
 AGENT_FAULTS = ("refuse", "never", "garbage", "endless", "deep", "count", "error-after", "die",
@@ -66,6 +68,7 @@ class Result:
         self.boundaries = []
         self.commands = []
         self.agent_commands = []
+        self.rows = set()
 
 
 def run(task, keep=False):
@@ -83,6 +86,9 @@ def run(task, keep=False):
         result.boundaries = result.boundaries or world.boundaries()
         result.commands = world.fake.names("qmp")
         result.agent_commands = world.fake.names("agent")
+        if world.daemon.log.exists():
+            result.rows = rows(world.daemon.log.read_text(errors="replace"))
+            result.error = result.error or unlisted(result.rows)
         world.close(keep and result.error is not None)
     return result
 

@@ -22,6 +22,7 @@ import daemon  # noqa: E402
 from client import RpcError  # noqa: E402
 from offworld import (DOMAIN, FOLDER, TIMEOUT, OffWorld, Wrong, content, inside,  # noqa: E402
                       require, tool)
+from settled import rows, unlisted  # noqa: E402
 
 LIMIT = 500         # more boundaries than any plan has: a daemon that dies for ever is a failure
 
@@ -33,6 +34,7 @@ class Result:
         self.outcome = self.error = None
         self.boundaries = []
         self.begun = 0
+        self.rows = set()
 
 
 def run(scenario, at=None, again=None, keep=False):
@@ -50,6 +52,9 @@ def run(scenario, at=None, again=None, keep=False):
     finally:
         result.boundaries = result.boundaries or world.boundaries()
         result.begun = world.begun
+        if world.daemon.log.exists():
+            result.rows = rows(world.daemon.log.read_text(errors="replace"))
+            result.error = result.error or unlisted(result.rows)
         world.close(keep and result.error is not None)
     return result
 

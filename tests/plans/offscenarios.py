@@ -232,3 +232,5 @@ BRANCHES = [
            layers=1),
     Delete("branch-all", [("s1", {"children": True})], {}, None, "branch", disks=2, layers=1),
 ]
+
+EVERY = SNAPSHOTS + INTERNALS + COMMITS + DELETES + REVERTS + BRANCHES

@@ -68,6 +68,15 @@ class Snapshot(Scenario):
                   **more)
 
 
+class Void(Snapshot):
+    """Somebody thaws the guest behind the agent's back: what had to be quiesced is taken back."""
+
+    def act(self, world):
+        if world.fake.alive:
+            world.fake.arm(agent="guest-fsfreeze-thaw", do="count", count=77)
+        super().act(world)
+
+
 class Commit(Scenario):
     """Active commits of all disks, and how they end: `pivot`, `keep`, `cancel` while running or
     `at-once`, `force` when ready."""
@@ -84,7 +93,7 @@ class Commit(Scenario):
             how = {"wait": "no", "bandwidth": 1} if slow else {"wait": "ready"}
             job = world.ask(f"commit-{target}", "block.commit", domain=DOMAIN, disk=target,
                             active=True, delete=self.deletes, **how)
-            if job is None:
+            if job is None or not world.fake.alive:
                 return
             jobs.append(job["id"])
         if self.end == "pivot":
@@ -132,7 +141,7 @@ class Copy(Scenario):
                 job = world.ask(f"copy-{target}", "block.copy", domain=DOMAIN, disk=target,
                                 dest=dest, shallow=self.shallow, reuse=self.reuse,
                                 auto_pivot=self.auto, **how)
-            if job is None:
+            if job is None or not world.fake.alive:
                 return
             jobs.append(job["id"])
         if self.end == "pivot" and not self.auto:
@@ -170,7 +179,7 @@ class Merge(Scenario):
                 params.update(top=f"{target}[{self.top}]", delete=self.deletes)
             method = "block.pull" if self.top is None else "block.commit"
             job = world.ask(f"merge-{target}", method, domain=DOMAIN, disk=target, **params, **how)
-            if job is None:
+            if job is None or not world.fake.alive:
                 return
             jobs.append(job["id"])
         for job in jobs if self.end else ():
@@ -183,6 +192,9 @@ SNAPSHOTS = [
     Snapshot("snapshot-none", "completed", "none", quick=True),
     Snapshot("snapshot-preferred", "completed", "preferred"),
     Snapshot("snapshot-required", "completed", "required", quick=True),
+    Void("snapshot-void", "rolled-back", "required"),
+    Void("snapshot-2-void", "rolled-back", "required", disks=2),
+    Void("snapshot-void-fails-to-switch", "failed", "required", job_fault="finalize"),
     Snapshot("snapshot-3-none", "completed", "none", disks=3),
     Snapshot("snapshot-3-preferred", "completed", "preferred", disks=3, quick=True),
     Snapshot("snapshot-3-required", "completed", "required", disks=3),

@@ -43,6 +43,10 @@ START_TEST(plans_are_sound)
         ck_assert(!(step->flags & STEP_END) || i + 1 == plan->n_steps);
         ck_assert(!(step->flags & STEP_DECIDE) || (step->flags & STEP_RECORD));
         ck_assert(!decided || !step->undo);
+        /* A recorded step is one at which a job may be found, and the manual says what follows. */
+        if ((step->flags & STEP_RECORD) && !(step->flags & STEP_END))
+            ck_assert_ptr_nonnull(step->lives);
+        ck_assert(!step->gone == (!step->lives || plan->look));
         decided |= (step->flags & (STEP_DECIDE | STEP_COMMITS)) != 0;
     }
     /* One that works on files alone needs no monitor, and never loses one. */
