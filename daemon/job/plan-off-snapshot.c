@@ -157,6 +157,9 @@ static void off_settle_act(struct job *job)
     engine_end(job, "completed");
 }
 
+/* The first ones: to go back takes nothing inside images. */
+#define N_INTERNAL_STEPS 2
+
 static const struct step off_snapshot_steps[] = {
     {.name = "off-names",
      .act = off_names_act,
@@ -164,7 +167,8 @@ static const struct step off_snapshot_steps[] = {
      .skip = off_internal_skip,
      .does = "only for snapshots inside images: see by the tables of the images that the name is "
              "free in all of them",
-     .image = "the old layer"},
+     .image = "the old layer",
+     .lives = "tables of snapshots inside the images"},
     {.name = "off-internal",
      .probe = off_internal_probe,
      .act = off_internal_act,
@@ -172,7 +176,8 @@ static const struct step off_snapshot_steps[] = {
      .flags = STEP_RECORD,
      .skip = off_internal_skip,
      .does = "qemu-img snapshot -c in each image that has it not, synced",
-     .image = "the old layer"},
+     .image = "the old layer",
+     .lives = "tables of snapshots inside the images"},
     {.name = "off-overlays",
      .probe = off_overlays_probe,
      .act = off_overlays_act,
@@ -296,8 +301,8 @@ void revert_job_add_disk(struct job *job, const char *target, const char *file)
 const struct plan plan_off_revert = {
     .name = "revert",
     .title = "Revert of a guest that is shut off",
-    .steps = off_snapshot_steps,
-    .n_steps = sizeof(off_snapshot_steps) / sizeof(off_snapshot_steps[0]),
+    .steps = off_snapshot_steps + N_INTERNAL_STEPS,
+    .n_steps = sizeof(off_snapshot_steps) / sizeof(off_snapshot_steps[0]) - N_INTERNAL_STEPS,
     .undone = "rolled-back",
     .look = evidence_look,
     .forward = off_snapshot_forward,

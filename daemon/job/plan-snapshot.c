@@ -311,7 +311,9 @@ static const struct step snapshot_steps[] = {
      .skip = names_skip,
      .does = "only for snapshots inside images: see by the tables of the images that the name is "
              "free in all of them",
-     .image = "the old layer"},
+     .image = "the old layer",
+     .lives = "record: a snapshot that was not begun is given up",
+     .gone = "record: rolled-back"},
     {.name = "overlays",
      .probe = overlays_probe,
      .act = overlays_act,
