@@ -42,6 +42,7 @@ struct domain {
     struct agent *agent;
     struct view *view;    /* as last seen; kept while away, NULL before the first */
     bool switching;       /* a pivot of ours holds the vCPUs for a moment: that is no news */
+    bool saving;          /* a job saves the guest's memory: views show the migration too */
     uint64_t view_number; /* of the query that the view is from; grows */
     bool connected;       /* the monitor is up and a view was taken since */
     bool gone;            /* the QEMU of record.qemu has ended (or there never was one) */

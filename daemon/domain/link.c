@@ -225,6 +225,10 @@ static void link_merge(struct domain *domain, struct view *seen, unsigned looks)
         seen->n_jobs = old.n_jobs;
         seen->status = old.status;
     }
+    if (looks & LOOK_MIGRATION) {
+        view->migration = seen->migration;
+        seen->migration = old.migration;
+    }
     if (looks & LOOK_ROOTS) {
         view->disks = seen->disks;
         view->n_disks = seen->n_disks;
@@ -262,6 +266,8 @@ static void link_query(struct domain_link *link)
     struct domain *domain = link->domain;
 
     link->running = domain->connected && domain->view ? link->asked : LOOK_ALL;
+    if (domain->saving)
+        link->running |= LOOK_MIGRATION;
     link->asked = 0;
     link->number++;
     qmp_query_view(domain->qmp, link->running, link_viewed, link);

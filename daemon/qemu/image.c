@@ -83,9 +83,9 @@ static int image_open_folder(const char *path, const char **ret_name, int *ret_f
 
 /* Gives a new file the owner and the read and write bits of another image. Its owner can always
  * read and write it: a layer may have been made read-only as a base. */
-static int image_give(int fd, const struct stat *like, struct stat *ret_own)
+static int image_give(int fd, const struct stat *like, bool secret, struct stat *ret_own)
 {
-    mode_t mode = (like->st_mode & 0666) | 0600;
+    mode_t mode = (secret ? 0 : like->st_mode & 0666) | 0600;
 
     if (fstat(fd, ret_own) < 0)
         return -1;
@@ -139,7 +139,7 @@ static int image_fill(int fd, int folder, const struct image_new *image, const s
 
     if (image_head(image, &head, &layout, err) < 0)
         return error_text(err, "file", image->name);
-    if (image_give(fd, like, &own) < 0)
+    if (image_give(fd, like, image->secret, &own) < 0)
         return image_errno(err, errno, image->name, "set owner and mode of");
     if (image_write(fd, head, layout.head_size) < 0 || ftruncate(fd, (off_t)layout.file_size) < 0)
         return image_errno(err, errno, image->name, "write");

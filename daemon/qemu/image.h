@@ -30,6 +30,7 @@ struct image_new {
     const char *backing_format; /* written into the header */
     int64_t size;               /* virtual size in bytes */
     bool unsynced;              /* image_sync() is called later: the caller has work meanwhile */
+    bool secret;                /* its owner's alone: mode 0600, whatever the other's is */
 };
 
 /* Makes an empty image: O_EXCL, never follows a link, owner and read and write bits of another one

@@ -3,6 +3,7 @@
  * directory and its root as well: names that it was given mean what they mean there. */
 #include "qemu/process.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -166,6 +167,25 @@ int process_pidfd(const struct process *process)
         return -1;
     }
     return TAKE_FD(fd);
+}
+
+int process_has_open(const struct process *process, dev_t dev, ino_t ino)
+{
+    char path[PROCESS_PATH];
+    const struct dirent *entry;
+    struct stat st;
+    int has = 0;
+    DIR *dir;
+
+    process_proc(process, "fd", path);
+    dir = process_alive(process) ? opendir(path) : NULL;
+    if (!dir)
+        return -1;
+    while (!has && (entry = readdir(dir)))
+        has = fstatat(dirfd(dir), entry->d_name, &st, 0) == 0 && st.st_dev == dev &&
+              st.st_ino == ino;
+    closedir(dir);
+    return has;
 }
 
 /* Where one of the links in /proc/PID leads, as this daemon's root has it; NULL when it cannot be

@@ -37,6 +37,10 @@ bool process_alive(const struct process *process);
  * or EPERM, and the closed monitor has to tell instead. */
 int process_pidfd(const struct process *process);
 
+/* Whether the process has a file open, by device and inode, as far as this daemon may look: where
+ * it may not, -1. */
+int process_has_open(const struct process *process, dev_t dev, ino_t ino);
+
 /* A file name as the process gave it, made absolute by its working directory, in its own root;
  * owned by the caller. Names that are no plain paths ("json:{…}", "nbd:…", "blkdebug:…") are NULL.
  * A leading "file:" is taken off as QEMU does. */

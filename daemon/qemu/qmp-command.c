@@ -9,6 +9,7 @@
 #include "base/memory.h"
 #include "proto/json.h"
 #include "proto/snapvm-errors.h"
+#include "qemu/qmp-do.h"
 #include "qemu/qmp-view.h"
 #include "qemu/qmp.h"
 #include "qemu/view.h"
@@ -25,9 +26,8 @@ static void done_replied(void *arg, json_object *result _unused_, const struct e
     done->fn(done->arg, err);
 }
 
-/* A command that changes something and whose result says no more than yes. */
-static void qmp_do(struct qmp *qmp, const char *command, json_object *arguments, qmp_done_fn fn,
-                   void *arg)
+void qmp_do_with_fd(struct qmp *qmp, const char *command, json_object *arguments, int fd,
+                    qmp_done_fn fn, void *arg)
 {
     struct done *done = xzalloc(sizeof(*done));
 
@@ -36,10 +36,17 @@ static void qmp_do(struct qmp *qmp, const char *command, json_object *arguments,
                       .command = command,
                       .arguments = arguments,
                       .effect = true,
+                      .has_fd = fd >= 0,
+                      .fd = fd,
                       .fn = done_replied,
                       .drop = free,
                       .arg = done,
                   });
+}
+
+void qmp_do(struct qmp *qmp, const char *command, json_object *arguments, qmp_done_fn fn, void *arg)
+{
+    qmp_do_with_fd(qmp, command, arguments, -1, fn, arg);
 }
 
 /* One object with one member, which is what most commands about a job take. */
@@ -54,7 +61,7 @@ static json_object *with_text(const char *name, const char *text)
 /* The queries that a view is made of, in the order of sending, and where each reply belongs. The
  * graph is asked for after the jobs: a job that is over by then has done to it what it does. The
  * run state comes last: every STOP and RESUME that arrived before the whole view is older. */
-enum part { JOBS, BLOCK_JOBS, BLOCK, BLOCKSTATS, NODES, CHARDEVS, STATUS, N_PARTS };
+enum part { JOBS, BLOCK_JOBS, BLOCK, BLOCKSTATS, NODES, CHARDEVS, MIGRATE, STATUS, N_PARTS };
 
 static const struct {
     const char *command;
@@ -66,6 +73,7 @@ static const struct {
     [BLOCKSTATS] = {"query-blockstats", LOOK_ALL},
     [NODES] = {"query-named-block-nodes", LOOK_ALL},
     [CHARDEVS] = {"query-chardev", LOOK_PORTS | LOOK_ALL},
+    [MIGRATE] = {"query-migrate", LOOK_MIGRATION},
     [STATUS] = {"query-status", LOOK_JOBS | LOOK_ALL},
 };
 
@@ -106,6 +114,7 @@ static struct view *burst_view(const struct burst *burst)
         .jobs = burst->parts[JOBS].reply,
         .block_jobs = burst->parts[BLOCK_JOBS].reply,
         .chardevs = burst->parts[CHARDEVS].reply,
+        .migrate = burst->parts[MIGRATE].reply,
     };
 
     return qmp_view_read(&replies);

@@ -18,10 +18,11 @@ typedef void (*qmp_status_fn)(void *arg, const char *status, bool running, const
 
 /* Parts of a view, as bits: what a look asks for. */
 enum look {
-    LOOK_JOBS = 1 << 0,  /* jobs and run state: query-jobs, query-block-jobs, query-status */
-    LOOK_ROOTS = 1 << 1, /* the disks and their roots, by query-block: what a switch did */
-    LOOK_PORTS = 1 << 3, /* query-chardev */
-    LOOK_ALL = 1 << 2,   /* these, and query-blockstats, query-named-block-nodes, query-chardev */
+    LOOK_JOBS = 1 << 0,      /* jobs and run state: query-jobs, query-block-jobs, query-status */
+    LOOK_ROOTS = 1 << 1,     /* the disks and their roots, by query-block: what a switch did */
+    LOOK_PORTS = 1 << 3,     /* query-chardev */
+    LOOK_MIGRATION = 1 << 4, /* query-migrate, together with one of the others */
+    LOOK_ALL = 1 << 2,       /* the first three, and query-blockstats, query-named-block-nodes */
 };
 
 /* Asks for these parts in one burst. A command that this QEMU lacks leaves its part empty. The view

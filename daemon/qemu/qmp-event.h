@@ -21,6 +21,7 @@ enum qmp_event_kind {
     QMP_EVENT_JOB_CANCELLED,
     QMP_EVENT_JOB_ERROR, /* BLOCK_JOB_ERROR: id; comes once per request in flight */
     QMP_EVENT_IO_ERROR,  /* BLOCK_IO_ERROR of the guest's own I/O */
+    QMP_EVENT_MIGRATION, /* MIGRATION: comes if the capability "events" is on */
     QMP_EVENT_PORT,      /* VSERPORT_CHANGE: a guest program opened or closed a port */
 };
 

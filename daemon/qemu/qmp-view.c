@@ -185,6 +185,27 @@ static void read_chardevs(struct view *view, json_object *chardevs)
     }
 }
 
+enum view_migration_status qmp_migration_of(const char *word)
+{
+    if (!word || strcmp(word, "none") == 0)
+        return VIEW_MIGRATION_NONE;
+    if (strcmp(word, "completed") == 0)
+        return VIEW_MIGRATION_COMPLETED;
+    if (strcmp(word, "failed") == 0 || strcmp(word, "cancelled") == 0)
+        return VIEW_MIGRATION_FAILED;
+    return VIEW_MIGRATION_ACTIVE;
+}
+
+static void read_migration(struct view_migration *migration, json_object *state)
+{
+    json_object *ram = json_sub(state, "ram");
+
+    migration->status = qmp_migration_of(text_of(state, "status"));
+    migration->error = xstrdup(text_of(state, "error-desc"));
+    migration->total = json_int(ram, "total", -1);
+    migration->remaining = json_int(ram, "remaining", 0);
+}
+
 struct view *qmp_view_read(const struct qmp_view_replies *replies)
 {
     struct view *view = view_new();
@@ -196,5 +217,6 @@ struct view *qmp_view_read(const struct qmp_view_replies *replies)
     read_jobs(view, replies->jobs);
     read_block_jobs(view, replies->block_jobs);
     read_chardevs(view, replies->chardevs);
+    read_migration(&view->migration, replies->migrate);
     return view;
 }

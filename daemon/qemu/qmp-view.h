@@ -5,8 +5,7 @@
 #define SNAPVM_QEMU_QMP_VIEW_H
 
 #include "proto/json.h"
-
-struct view;
+#include "qemu/view.h"
 
 /* The values of "return"; NULL where a command was not asked or is lacking. Not taken over. */
 struct qmp_view_replies {
@@ -17,7 +16,12 @@ struct qmp_view_replies {
     json_object *jobs;       /* query-jobs */
     json_object *block_jobs; /* query-block-jobs */
     json_object *chardevs;   /* query-chardev */
+    json_object *migrate;    /* query-migrate */
 };
+
+/* What a status of query-migrate means; NULL: there was none. A word that is not known is taken for
+ * a migration that is under way. */
+enum view_migration_status qmp_migration_of(const char *word);
 
 /* The view that they make together, owned by the caller. */
 struct view *qmp_view_read(const struct qmp_view_replies *replies);

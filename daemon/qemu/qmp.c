@@ -10,7 +10,6 @@
 #include "qemu/qmp.h"
 
 #include <errno.h>
-#include <event2/buffer.h>
 #include <event2/event.h>
 #include <string.h>
 #include <sys/queue.h>
@@ -27,6 +26,7 @@
 #include "proto/limits.h"
 #include "proto/snapvm-errors.h"
 #include "qemu/qmp-call.h"
+#include "qemu/qmp-out.h"
 
 #define QMP_RETRY_MS 20           /* between two tries while QEMU's backlog is full */
 #define QMP_READ_SIZE (64 * 1024) /* bytes of one read */
@@ -51,8 +51,7 @@ struct qmp {
     struct error why;                          /* set: the connection is about to go down */
 
     struct frame frame;
-    struct evbuffer *out;
-    uint64_t queued, left; /* bytes ever put into `out`, and taken by the kernel */
+    struct qmp_out out;
     unsigned corked;
 
     struct qmp_call_list calls;   /* oldest first */
@@ -69,7 +68,7 @@ struct qmp {
 static void qmp_destroy(struct qmp *qmp)
 {
     frame_deinit(&qmp->frame);
-    evbuffer_free(qmp->out);
+    qmp_out_deinit(&qmp->out);
     error_clear(&qmp->why);
     free(qmp->version);
     free(qmp->path);
@@ -179,7 +178,7 @@ static void qmp_note_sent(struct qmp *qmp)
     struct qmp_call *call;
 
     TAILQ_FOREACH (call, &qmp->calls, link) {
-        if (call->sent || call->end > qmp->left)
+        if (call->sent || call->end > qmp->out.left)
             continue;
         call->sent = true;
         if (call->effect)
@@ -190,27 +189,19 @@ static void qmp_note_sent(struct qmp *qmp)
 static void qmp_write(struct qmp *qmp)
 {
     struct error err = {0};
-    size_t size;
-    ssize_t n;
+    int r;
 
-    while (!qmp->why.code && (size = evbuffer_get_length(qmp->out)) > 0) {
-        n = send(qmp->fd, evbuffer_pullup(qmp->out, -1), size, MSG_NOSIGNAL);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0 && errno == EAGAIN) {
-            event_add(qmp->writable, NULL);
-            return;
-        }
-        if (n < 0) {
-            error_set_errno(&err, SNAPVM_ERROR_QEMU_GONE, errno,
-                            "the monitor %s takes no more commands", qmp->path);
-            qmp_down_later(qmp, &err);
-            return;
-        }
-        evbuffer_drain(qmp->out, (size_t)n);
-        qmp->left += (uint64_t)n;
-        qmp_note_sent(qmp);
+    if (qmp->why.code)
+        return;
+    r = qmp_out_send(&qmp->out, qmp->fd);
+    if (r < 0) {
+        error_set_errno(&err, SNAPVM_ERROR_QEMU_GONE, errno,
+                        "the monitor %s takes no more commands", qmp->path);
+        qmp_down_later(qmp, &err);
+    } else if (r > 0) {
+        event_add(qmp->writable, NULL);
     }
+    qmp_note_sent(qmp);
 }
 
 static struct qmp_call *qmp_new_call(struct qmp *qmp, const struct qmp_request *request)
@@ -228,10 +219,7 @@ static void qmp_queue(struct qmp *qmp, const struct qmp_request *request)
     const char *text = json_text(object);
 
     log_debug("qmp %s: > %s", qmp->path, text);
-    evbuffer_add(qmp->out, text, strlen(text));
-    evbuffer_add(qmp->out, "\n", 1);
-    qmp->queued += strlen(text) + 1;
-    call->end = qmp->queued;
+    call->end = qmp_out_put(&qmp->out, text, request->has_fd ? request->fd : -1);
     TAILQ_INSERT_TAIL(&qmp->calls, call, link);
 }
 
@@ -241,6 +229,8 @@ static void qmp_refuse(struct qmp *qmp, const struct qmp_request *request)
     struct qmp_call *call = qmp_new_call(qmp, request);
 
     json_object_put(request->arguments);
+    if (request->has_fd)
+        close(request->fd);
     TAILQ_INSERT_TAIL(&qmp->refused, call, link);
     event_active(qmp->later, 0, 0);
 }
@@ -570,12 +560,12 @@ struct qmp *qmp_new(struct event_base *base, const struct qmp_options *options,
         .crash = options->crash,
         .fd = -1,
         .pidfd = -1,
-        .out = evbuffer_new(),
         .calls = TAILQ_HEAD_INITIALIZER(qmp->calls),
         .refused = TAILQ_HEAD_INITIALIZER(qmp->refused),
         .dying = TAILQ_HEAD_INITIALIZER(qmp->dying),
     };
     frame_init(&qmp->frame, LIMIT_QMP_LINE);
+    qmp_out_init(&qmp->out);
     qmp->retry = evtimer_new(base, qmp_on_retry, qmp);
     qmp->timer = evtimer_new(base, qmp_on_timer, qmp);
     qmp->later = event_new(base, -1, 0, qmp_on_later, qmp);

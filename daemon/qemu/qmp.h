@@ -66,7 +66,8 @@ void qmp_execute(struct qmp *qmp, const char *command, json_object *arguments, q
 struct qmp_request {
     const char *command;
     json_object *arguments; /* taken over */
-    bool effect;
+    bool effect, has_fd;
+    int fd; /* where it has one: goes to QEMU with the command; taken over */
     qmp_result_fn fn;
     void (*drop)(void *arg);
     void *arg;

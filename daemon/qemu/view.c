@@ -65,6 +65,7 @@ struct view *view_free(struct view *view)
     free(view->jobs);
     free(view->chardevs);
     free(view->status);
+    free(view->migration.error);
     free(view);
     return NULL;
 }

@@ -68,6 +68,20 @@ struct view_chardev {
     bool frontend_open; /* the guest has the port open */
 };
 
+enum view_migration_status {
+    VIEW_MIGRATION_NONE,
+    VIEW_MIGRATION_ACTIVE,    /* under way, from its set-up on, also while it is being cancelled */
+    VIEW_MIGRATION_COMPLETED, /* the last one was; the run state tells whether it still counts */
+    VIEW_MIGRATION_FAILED,    /* or was cancelled */
+};
+
+/* The present or the last migration of the guest. It has no name: whose it is cannot be seen. */
+struct view_migration {
+    enum view_migration_status status;
+    char *error;              /* of a failed one; NULL: none was given */
+    int64_t total, remaining; /* bytes of memory; total -1: not known (yet) */
+};
+
 struct view {
     char *status; /* "running", "paused", "shutdown", "postmigrate", … */
     bool running;
@@ -76,6 +90,7 @@ struct view {
     struct view_job *jobs;
     struct view_chardev *chardevs;
     unsigned n_disks, n_jobs, n_chardevs;
+    struct view_migration migration; /* only in views that were asked for it: domain::saving */
 };
 
 struct view *view_new(void);
