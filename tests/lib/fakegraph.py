@@ -39,6 +39,19 @@ def hold_lock(fd, read_only):
         fcntl.fcntl(fd, fcntl.F_OFD_SETLK, struct.pack("hhqqi4x", kind, os.SEEK_SET, byte, 1, 0))
 
 
+def drop_lock(fd):
+    for byte in (100, 101, 103, 201, 203):
+        fcntl.fcntl(fd, fcntl.F_OFD_SETLK,
+                    struct.pack("hhqqi4x", fcntl.F_UNLCK, os.SEEK_SET, byte, 1, 0))
+
+
+def others_write(fd):
+    """Whether another process has the right to write to the file."""
+    asked = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 101, 1, 0)
+    kind, = struct.unpack_from("h", fcntl.fcntl(fd, fcntl.F_OFD_GETLK, asked))
+    return kind != fcntl.F_UNLCK
+
+
 class Node:
     def __init__(self, name, driver):
         self.name = name
@@ -82,6 +95,7 @@ class Graph:
         self.nodes = {}             # name -> Node, the oldest first
         self.backends = []
         self.auto_names = 0
+        self.inactive = False       # a migration has ended: the images are somebody else's
 
     # ---- building ----
 
@@ -286,7 +300,27 @@ class Graph:
         node.read_only = value
         if node.file:
             self.nodes[node.file].read_only = value
-            hold_lock(self.nodes[node.file].image_fd, value)
+            if not self.inactive:
+                hold_lock(self.nodes[node.file].image_fd, value)
+
+    def protocols(self):
+        return [node for node in self.nodes.values() if node.image_fd is not None]
+
+    def inactivate(self):
+        self.inactive = True
+        for node in self.protocols():
+            drop_lock(node.image_fd)
+
+    def activate(self):
+        """All or none."""
+        if not self.inactive:
+            return
+        for node in self.protocols():
+            if not node.read_only and others_write(node.image_fd):
+                raise QmpError('Failed to get "write" lock')
+        self.inactive = False
+        for node in self.protocols():
+            hold_lock(node.image_fd, node.read_only)
 
     def drop_unused(self):
         """Nodes of a -drive vanish with their last user."""

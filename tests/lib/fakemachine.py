@@ -17,6 +17,7 @@ import fakeshow
 from fakecontent import Content
 from fakegraph import Backend, Graph, QmpError
 from fakejobs import start_commit
+from fakemigrate import Migration
 from fakemirror import start_mirror
 from fakestream import start_stream
 
@@ -36,7 +37,9 @@ class Machine:
         self.disks = {}             # the test's name of a disk -> its Backend
         self.written = set()        # keys of images that hold data, also on disk
         self.agent = None
-        self.holds = set()          # "running", "pending": states in which the test keeps jobs
+        self.holds = set()          # "running", "pending": states in which the test keeps jobs;
+                                    # "saving": the same of a migration
+        self.migration = Migration(self)
         self.deferred = []
         self.job_faults = []        # {"stage", "desc", "disk": None for any}
         self.switches = []          # one entry a transaction that switched disks
@@ -132,6 +135,7 @@ class Machine:
         self.holds.clear()
         for job in list(self.jobs.values()):
             job.go_on()
+        self.migration.go_on()
 
     def job_fault(self, stage, job):
         for fault in self.job_faults:
@@ -160,7 +164,9 @@ class Machine:
         return VERSION
 
     def do_query_status(self, _):
-        return {"status": self.status, "running": self.running, "singlestep": False}
+        answer = {"status": self.status, "running": self.running, "singlestep": False}
+        self.migration.settle()
+        return answer
 
     def do_query_commands(self, _):
         return [{"name": name} for name in fakeschema.COMMANDS]
@@ -365,9 +371,34 @@ class Machine:
                 job.copy_all()
 
     def do_cont(self, _):
+        if self.status == "finish-migrate":
+            raise QmpError("Migration is not finalized yet")
+        self.graph.activate()
         if not self.running:
             self.status = "running"
             self.event("RESUME")
+
+    def do_getfd(self, arguments):
+        self.migration.getfd(arguments["fdname"])
+
+    def do_closefd(self, arguments):
+        self.migration.closefd(arguments["fdname"])
+
+    def do_migrate(self, arguments):
+        self.migration.start(arguments["uri"])
+
+    def do_migrate_cancel(self, _):
+        self.migration.cancel()
+
+    def do_query_migrate(self, _):
+        return self.migration.query()
+
+    def do_query_migrate_capabilities(self, _):
+        return [{"capability": name, "state": state}
+                for name, state in self.migration.capabilities.items()]
+
+    def do_migrate_set_capabilities(self, arguments):
+        self.migration.set_capabilities(arguments["capabilities"])
 
     def do_system_reset(self, _):
         """The guest boots anew: its file systems are not frozen any more."""

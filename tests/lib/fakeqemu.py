@@ -12,7 +12,7 @@ fault, its last words over that pair are its whole state, so that the test can s
 images hold.
 
 Behaviour lives beside it: fakemachine (commands, guest), fakegraph and fakeshow (block graph),
-fakejobs (block jobs), fakecontent (what images hold), fakeagent (guest agent), fakefaults (what
+fakejobs (block jobs), fakemigrate (migrations), fakecontent (what images hold), fakeagent (guest agent), fakefaults (what
 goes wrong), fakeqmp (the wire). That they do as QEMU does is proven by
 tests/plans/test-fake-is-real.
 """
@@ -158,6 +158,14 @@ class _Server:
         except OSError:
             return b""
 
+    @staticmethod
+    def receive_with_fds(sock):
+        try:
+            data, fds, _, _ = socket.recv_fds(sock, 65536, 4)
+        except OSError:
+            return b"", ()
+        return data, fds
+
     # ---- QMP ----
 
     def on_qmp_listener(self, _):
@@ -170,9 +178,9 @@ class _Server:
             return
         if self.die_with_client == "drop" and mask & select.POLLHUP:
             self.die()
-        data = self.receive(self.qmp)
+        data, fds = self.receive_with_fds(self.qmp)
         if data:
-            self.monitor.feed(data)
+            self.monitor.feed(data, fds)
             return
         if self.die_with_client:
             self.die()
@@ -246,6 +254,8 @@ class _Server:
             "jobs": [job.info() for job in machine.jobs.values()],
             "drained": [job.id for job in machine.jobs.values() if job.drained],
             "switches": machine.switches,
+            "fds": list(machine.migration.fds),
+            "migration": machine.migration.status,
             "content": machine.content.to_json(),
             "log": self.entries,
         }

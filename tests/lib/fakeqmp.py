@@ -39,6 +39,7 @@ class Monitor:
 
     def disconnect(self):
         self._reset()
+        self.machine.migration.forget()
         self.connected = False
 
     # ---- out ----
@@ -68,8 +69,10 @@ class Monitor:
 
     # ---- in ----
 
-    def feed(self, data):
-        """JSON values one after the other; lines need not end where they do."""
+    def feed(self, data, fds=()):
+        """JSON values one after the other; lines need not end where they do. A descriptor is kept
+        until the next one, or the command that takes it."""
+        self.machine.migration.take(fds)
         self.input += data.decode("utf-8", "replace")
         while self.input.lstrip():
             self.input = self.input.lstrip()

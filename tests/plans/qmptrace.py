@@ -11,7 +11,10 @@ TIMEOUT = 20
 # Numbers that differ from run to run, and are compared as "a number".
 NUMBERS = {"date-sec", "date-nsec", "vm-clock-sec", "vm-clock-nsec", "len", "offset", "current-progress", "total-progress", "actual-size"}
 # What the fake leaves out or leaves empty on purpose.
-IGNORED = {"timestamp", "stats", "driver-specific", "perm", "shared-perm", "package", "cache"}
+IGNORED = {"timestamp", "stats", "driver-specific", "perm", "shared-perm", "package", "cache",
+           "ram", "setup-time", "total-time", "downtime", "expected-downtime"}
+# How often they come is QEMU's own business.
+UNCOUNTED = ("MIGRATION_PASS",)
 FLICKER = (("paused", "running"), ("standby", "ready"))
 
 
@@ -40,22 +43,27 @@ class Trace:
         self.seen.append(message)
         return message
 
-    def call(self, command, until=None, **arguments):
-        """Sends a command; reads up to its reply, and on until the event `until` = (name, status or
-        None)."""
+    def call(self, command, until=None, fds=(), **arguments):
+        """Sends a command, with descriptors; reads up to its reply, and on until the event `until`
+        = (name, status or None)."""
         arguments = {name.replace("_", "-"): value for name, value in arguments.items()}
-        return self.send({"execute": command, "arguments": arguments}, until)
+        return self.send({"execute": command, "arguments": arguments}, until, fds)
 
-    def send(self, request, until=None):
+    def send(self, request, until=None, fds=()):
         first = len(self.seen)
         line = request if isinstance(request, bytes) else json.dumps(request).encode()
-        self.sock.sendall(line + b"\n")
+        socket.send_fds(self.sock, [line + b"\n"], fds)
         reply = None
         while reply is None or not (until is None or self.has(until, self.seen[first:])):
             message = self.read()
             if "event" not in message:
                 reply = message
         return reply
+
+    def wait(self, event):
+        """Reads on until the event (name, status or None)."""
+        while not self.has(event, [self.read()]):
+            pass
 
     @staticmethod
     def has(event, messages):
@@ -69,7 +77,8 @@ class Trace:
 
     def normal(self):
         """Everything seen, without what may differ."""
-        messages = [clean(message, self.folder) for message in self.seen if "QMP" not in message]
+        messages = [clean(message, self.folder) for message in self.seen
+                    if "QMP" not in message and message.get("event") not in UNCOUNTED]
         return late_abort(late_ready(without_flicker(messages)))
 
 
