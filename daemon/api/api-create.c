@@ -4,6 +4,7 @@
 #include "api/answer.h"
 #include "api/call.h"
 #include "api/context.h"
+#include "api/create-memory.h"
 #include "api/create-xml.h"
 #include "api/handlers.h"
 #include "api/overlay.h"
@@ -42,8 +43,6 @@ struct create {
 
 static int create_check_options(json_object *params, struct error *err)
 {
-    if (json_sub(params, "memory"))
-        return unsupported(err, "snapshots of memory");
     if (json_flag(params, "halt", 0))
         return unsupported(err, "snapshots that halt the guest");
     return 0;
@@ -285,7 +284,8 @@ static uint32_t create_flags(json_object *params)
 static int create_check(struct domain *domain, const char *name, json_object *params,
                         struct error *err)
 {
-    if (create_check_options(params, err) < 0 || create_check_name(domain, name, err) < 0)
+    if (create_check_options(params, err) < 0 || create_check_name(domain, name, err) < 0 ||
+        create_memory_check(domain, params, err) < 0)
         return -1;
     if (strcmp(domain_state(domain), "shutoff") == 0)
         return 0;
@@ -316,7 +316,8 @@ static void create_start(struct call *call, struct domain *domain, const char *n
     struct create create = {call, job, files};
 
     xstrset(&job->record.request_id, json_string(params, "request_id"));
-    if (create_add_disks(&create, &err) < 0) {
+    if (create_add_disks(&create, &err) < 0 ||
+        create_memory_add(call_context(call)->conf, job, params, &err) < 0) {
         job_free(job);
         call_error(call, &err);
         return;

@@ -32,6 +32,15 @@ char *overlay_default_file(const struct domain *domain, const struct record_disk
     return xasprintf("%s/%s", dirname(active), name);
 }
 
+char *overlay_default_memory(const struct domain *domain, const char *overlay, const char *snapshot)
+{
+    _cleanup_free_ char *beside = xstrdup(overlay);
+    _cleanup_free_ char *name = xasprintf("%s.%s.mem", domain->record.name, snapshot);
+
+    overlay_clean(name);
+    return xasprintf("%s/%s", dirname(beside), name);
+}
+
 static int overlay_image_error(struct error *err, const char *file, const char *reason,
                                const char *what)
 {

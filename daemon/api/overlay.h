@@ -15,6 +15,10 @@ struct record_disk;
 char *overlay_default_file(const struct domain *domain, const struct record_disk *disk,
                            const char *snapshot);
 
+/* DOMAIN.SNAPSHOT.mem beside that overlay, for the guest's memory; owned by the caller. */
+char *overlay_default_memory(const struct domain *domain, const char *overlay,
+                             const char *snapshot);
+
 /* Errors: InvalidParams (relative), AlreadyExists (object image), ImageError (outside the allowed
  * folders; for `reuse`: missing, or in use by a disk of the domain). */
 int overlay_check_file(const struct conf *conf, const struct domain *domain, const char *file,

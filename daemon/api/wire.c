@@ -171,7 +171,7 @@ static json_object *wire_files(const struct record_job *job)
         json_add_string(file, "file", image->file);
         json_add_string(file, "role", image->role);
         json_add_string(file, "state", image->state);
-        json_add_string(file, "disk", image->disk);
+        json_add_string(file, "disk", image->disk[0] ? image->disk : NULL);
         json_object_array_add(files, file);
     }
     return files;
@@ -191,7 +191,7 @@ static json_object *wire_outcome(const struct record_job *job)
     json_object_object_add(outcome, "error", error_to_json(&job->error));
     add_number(outcome, "paused_us", job->paused_us);
     add_number(outcome, "frozen_us", job->frozen_us);
-    if (strcmp(job->kind, "snapshot") == 0) {
+    if (strcmp(job->kind, "snapshot") == 0 || strcmp(job->kind, "memory-snapshot") == 0) {
         json_add_bool(outcome, "quiesced", (job->flags & JOB_QUIESCED) != 0);
         json_add_string(outcome, "quiesce_error", job->quiesce_error);
     }

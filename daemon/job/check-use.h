@@ -13,7 +13,8 @@ void check_shared_run(const struct check_chain *chains, unsigned n, struct findi
 
 /* A file that a snapshot of the checked domain names. */
 struct check_kept {
-    char *domain, *snapshot, *disk, *file, *path;
+    char *domain, *snapshot, *file, *path;
+    char *disk;   /* NULL: the file is the guest's memory */
     bool overlay; /* it was the new layer; otherwise the layer that holds the snapshot */
 };
 

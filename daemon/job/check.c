@@ -224,6 +224,7 @@ static void check_gather_snapshots(struct check *check, const struct domain *dom
             check_keep(check, snapshot, disk->disk, disk->backing, false, root);
             check_keep(check, snapshot, disk->disk, disk->file, true, root);
         }
+        check_keep(check, snapshot, NULL, snapshot->record.memory_file, false, root);
     }
 }
 
@@ -256,13 +257,15 @@ static void check_gather_folders(struct check *check, const struct domain *domai
     }
 }
 
-/* What an outcome called worthless, or whole and in nobody's use; copies are what was wanted. */
+/* What an outcome called worthless, or whole and in nobody's use; copies are what was wanted. The
+ * memory of a snapshot is needed by its record alone. */
 static bool image_may_be_left(const struct record_image *image)
 {
     if (!image->state || !image->file || image->file[0] != '/')
         return false;
     return strcmp(image->state, "invalid") == 0 || strcmp(image->state, "removed") == 0 ||
-           (strcmp(image->state, "valid") == 0 && leg_merges(image));
+           (strcmp(image->state, "valid") == 0 &&
+            (leg_merges(image) || strcmp(image->role, "memory") == 0));
 }
 
 static void check_gather_files(struct check *check, const struct domain *domain,
@@ -279,7 +282,7 @@ static void check_gather_files(struct check *check, const struct domain *domain,
         file = left_add_file(&check->left);
         file->file = xstrdup(image->file);
         file->path = xasprintf("%s%s", root, image->file);
-        file->disk = xstrdup(image->disk);
+        file->disk = image->disk && image->disk[0] ? xstrdup(image->disk) : NULL;
         file->state = xstrdup(image->state);
         file->job = jobs[i].id;
         file->id = (struct image_id){.dev = image->dev, .ino = image->ino};

@@ -242,7 +242,7 @@ static bool control_can_cancel(const struct job *job)
         return !job_has(job, JOB_DECIDED) && !(job_step(job)->flags & (STEP_DECIDE | STEP_END));
     if (job_is_merging(job))
         return job_at(job, "merge-start") || job_at(job, "merge-converge");
-    return job->plan == &plan_snapshot && !job_at(job, "switch");
+    return (job->plan == &plan_snapshot || job->plan == &plan_memory) && !job_at(job, "switch");
 }
 
 int engine_cancel(struct job *job, bool force, engine_note_fn note, engine_started_fn done,

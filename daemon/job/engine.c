@@ -544,7 +544,7 @@ static void engine_judge_undo(struct job *job)
     else if (seen == NOT_YET)
         engine_step_back(job);
     else if (seen == MOVING)
-        engine_set_phase(job, PHASE_WAITING);
+        engine_wait_on(job);
     else if (job->retry_ms == 0) {
         job->retry_ms = RETRY_FIRST_MS;
         engine_undo(job);

@@ -28,6 +28,7 @@ struct file {
     struct image_id id;
     bool made, known, removed;
     bool other_boot; /* the job began before the host was started last */
+    bool secret;     /* holds what only the guest may know */
 };
 
 struct file_task {
@@ -101,6 +102,21 @@ static struct file_task *file_task_overlays(struct job *job)
     return task;
 }
 
+/* The same with the file of the guest's memory, of a job that saves it. */
+static struct file_task *file_task_new_files(struct job *job)
+{
+    const struct record_image *memory = job_image(job, NULL, "memory");
+    struct file_task *task = file_task_overlays(job);
+    struct file *file;
+
+    if (!memory || !memory->made)
+        return task;
+    file = file_task_add(task, (unsigned)(memory - job->record.images));
+    file->like = process_reach(&job->record.qemu, job_image(job, NULL, "source")->file);
+    file->secret = true;
+    return task;
+}
+
 /* --- on the worker --- */
 
 /* A file that the caller prepared must be what QEMU does not check: as large, and on that layer. */
@@ -146,6 +162,7 @@ static struct image_new file_new(const struct file *file)
         .backing = file->backing,
         .backing_format = file->backing_format,
         .size = file->size,
+        .secret = file->secret,
     };
 }
 
@@ -378,7 +395,7 @@ static void files_run(struct file_task *task, worker_fn run)
 
 void files_create_overlays(struct job *job, void (*done)(struct job *, const struct error *))
 {
-    struct file_task *task = file_task_overlays(job);
+    struct file_task *task = file_task_new_files(job);
 
     task->done = done;
     files_run(task, files_run_create);
@@ -386,7 +403,7 @@ void files_create_overlays(struct job *job, void (*done)(struct job *, const str
 
 void files_sync_overlays(struct job *job, void (*done)(struct job *, const struct error *))
 {
-    struct file_task *task = file_task_overlays(job);
+    struct file_task *task = file_task_new_files(job);
 
     task->done = done;
     files_run(task, files_run_sync);
@@ -411,7 +428,7 @@ bool files_have_overlays(const struct job *job)
 
 void files_remove_overlays(struct job *job, void (*done)(struct job *, const struct error *))
 {
-    struct file_task *task = file_task_overlays(job);
+    struct file_task *task = file_task_new_files(job);
 
     task->done = done;
     files_run(task, files_run_remove_overlays);

@@ -9,11 +9,12 @@
 struct job;
 
 /* Makes all overlays of a job (images of role "overlay" that it makes), each on the layer named by
- * the image of role "source" of its disk, not synced yet; calls `done` with the first error. What
- * was made before an error stays, and is the undo's. */
+ * the image of role "source" of its disk, and an empty file for the guest's memory (role "memory"),
+ * not synced yet; calls `done` with the first error. What was made before an error stays, and is
+ * the undo's. */
 void files_create_overlays(struct job *job, void (*done)(struct job *, const struct error *));
 
-/* Syncs the overlays that the job made, and their folders. */
+/* Syncs what files_create_overlays made, and the folders. */
 void files_sync_overlays(struct job *job, void (*done)(struct job *, const struct error *));
 
 /* Syncs one image, by its place in the record. */
@@ -24,7 +25,7 @@ void files_sync_image(struct job *job, unsigned image,
  * the time before the loop runs. */
 bool files_have_overlays(const struct job *job);
 
-/* Removes the overlays that the job made, if they are still empty ones of ours. */
+/* Removes what files_create_overlays made, if it is ours: known by identity, or still empty. */
 void files_remove_overlays(struct job *job, void (*done)(struct job *, const struct error *));
 
 /* Makes the target of a copy, synced with its folder, on the image of role "backing" if it is a

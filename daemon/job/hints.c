@@ -157,6 +157,16 @@ static void hint_resumed(struct domain *domain)
     }
 }
 
+static void hint_migration(struct domain *domain)
+{
+    struct job *job;
+
+    TAILQ_FOREACH (job, &domain->jobs, link) {
+        if (job->plan == &plan_memory)
+            engine_kick(job);
+    }
+}
+
 void engine_event(void *arg, struct domain *domain, const struct qmp_event *event)
 {
     struct engine *engine = arg;
@@ -164,6 +174,8 @@ void engine_event(void *arg, struct domain *domain, const struct qmp_event *even
 
     if (event->kind == QMP_EVENT_RESUME)
         hint_resumed(domain);
+    if (event->kind == QMP_EVENT_MIGRATION && domain->saving)
+        hint_migration(domain);
     if (!job) {
         hint_stranger(domain, event);
         return;

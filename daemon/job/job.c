@@ -100,6 +100,9 @@ struct job *job_on_disk(const struct domain *domain, const char *target)
     struct job *job;
 
     TAILQ_FOREACH (job, &domain->jobs, link) {
+        /* A guest whose memory is saved gives all its images up for a moment. */
+        if (job_image(job, NULL, "memory"))
+            return job;
         for (unsigned i = 0; i < job->record.n_images; i++)
             if (strcmp(job->record.images[i].disk, target) == 0)
                 return job;

@@ -86,6 +86,11 @@ struct job {
     void (*internal_done)(struct job *, const struct error *); /* job/internal.h */
     unsigned merged; /* of what the present act does one after another: how many it began */
     struct {
+        bool accepted; /* QEMU has taken our migration */
+        bool begun;    /* the file has something in it */
+        bool foreign;  /* the migration that is under way is not ours */
+    } memory;          /* of the guest, while it is saved: memory.h */
+    struct {
         bool sync_writes;
         int64_t granularity, buf_size;
     } copy; /* what QEMU is to be asked for; see copy.h */

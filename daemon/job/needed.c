@@ -80,6 +80,7 @@ void needed_add_domain(struct needed **set, const struct domain *domain)
     TAILQ_FOREACH (snapshot, &domain->snapshots, link) {
         for (unsigned i = 0; i < snapshot->record.n_disks; i++)
             needed_add_snapshot_disk(set, domain, &snapshot->record.disks[i]);
+        needed_add_name(set, domain, snapshot->record.memory_file, "raw");
     }
     if (!domain->view || domain_is_shutoff(domain))
         return; /* a monitor that is away may belong to a QEMU that still has them open */

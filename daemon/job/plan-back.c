@@ -11,6 +11,7 @@
 #include "job/engine.h"
 #include "job/files.h"
 #include "job/internal.h"
+#include "job/memory.h"
 #include "job/pivot.h"
 #include "job/snapshot-job.h"
 #include "proto/snapvm-errors.h"
@@ -103,7 +104,7 @@ static void back_resume(struct job *job)
 
 static void back_lost(struct job *job)
 {
-    job_go(job, &plan_back, pivot_reverse(job) ? "back-reverse" : "back-switch");
+    job_go(job, job->plan, pivot_reverse(job) ? "back-reverse" : "back-switch");
 }
 
 /* What the disks are is settled. */
@@ -142,4 +143,15 @@ const struct plan plan_back = {
     .lost = back_lost,
     .offline = back_offline,
     .conclude = snapshot_conclude,
+};
+
+const struct plan plan_memory_back = {
+    .name = "memory-snapshot",
+    .steps = back_steps,
+    .n_steps = sizeof(back_steps) / sizeof(back_steps[0]),
+    .undone = "failed",
+    .resume = back_resume,
+    .lost = back_lost,
+    .offline = back_offline,
+    .conclude = memory_conclude,
 };

@@ -23,6 +23,7 @@
 #include "job/evidence.h"
 #include "job/files.h"
 #include "job/internal.h"
+#include "job/memory.h"
 #include "job/quiesce.h"
 #include "job/snapshot-job.h"
 #include "job/walk.h"
@@ -42,7 +43,7 @@ static bool is_overlay(const struct record_image *image)
 
 /* Some without the others are what an act left that failed on its way. Where there is none nothing
  * can be seen, and nothing is missing. */
-static enum seen overlays_probe(const struct job *job, const struct view *view)
+enum seen overlays_probe(const struct job *job, const struct view *view)
 {
     unsigned open = 0, all = 0;
 
@@ -64,7 +65,7 @@ static bool switch_is_refused(const struct job *job)
 }
 
 /* All disks were switched by one transaction: one tells for all. */
-static enum seen switch_probe(const struct job *job, const struct view *view)
+enum seen switch_probe(const struct job *job, const struct view *view)
 {
     for (unsigned i = 0; i < view->n_disks; i++)
         for (unsigned k = 0; k < job->record.n_images; k++)
@@ -78,7 +79,7 @@ static enum seen switch_probe(const struct job *job, const struct view *view)
 
 /* A freeze leaves no evidence in QEMU. Once the disks are switched it is over for this job, and is
  * never asked for a second time; its thaw is the debt's. */
-static enum seen freeze_probe(const struct job *job, const struct view *view)
+enum seen freeze_probe(const struct job *job, const struct view *view)
 {
     return switch_probe(job, view);
 }
@@ -96,7 +97,7 @@ static void names_act(struct job *job)
     internal_check_free(job, job_filed);
 }
 
-static bool freeze_skip(const struct job *job)
+bool freeze_skip(const struct job *job)
 {
     return !job_has(job, JOB_QUIESCE_REQUIRED) && !job_has(job, JOB_QUIESCE_PREFERRED);
 }
@@ -164,7 +165,7 @@ static void overlays_made(struct job *job, const struct error *err)
 /* The debt stands from the first record on, so that the freeze needs no record of its own. Where
  * one stands already, a client's lease holds the guest, or a thaw is owed: the job does not freeze.
  */
-static void overlays_note(struct job *job, struct journal_txn *txn)
+void overlays_note(struct job *job, struct journal_txn *txn)
 {
     const struct engine_options *options = &job->engine->options;
     int64_t ms = (int64_t)options->freeze_timeout_ms + options->agent_timeout_ms;
@@ -173,7 +174,7 @@ static void overlays_note(struct job *job, struct journal_txn *txn)
         debt_incur(job->domain, job->record.id, clock_now() + ms * 1000, txn);
 }
 
-static void overlays_act(struct job *job)
+void overlays_act(struct job *job)
 {
     xstrset(&job->record.state, "running");
     error_clear(&job->reply_error);
@@ -212,7 +213,7 @@ static void overlays_closed(void *arg, const struct error *err)
         files_remove_overlays(job, overlays_removed);
 }
 
-static void overlays_undo(struct job *job)
+void overlays_undo(struct job *job)
 {
     unsigned n = 1;
 
@@ -237,7 +238,7 @@ static const char *switch_root(const struct job *job, const struct record_image 
     return seen ? seen->root : image->disk;
 }
 
-static void switch_act(struct job *job)
+void switch_act(struct job *job)
 {
     struct qmp_snapshot pairs[LIMIT_SNAPSHOT_DISKS];
     unsigned n = 0;
@@ -260,29 +261,31 @@ static void switch_act(struct job *job)
     qmp_snapshot(job_qmp(job), pairs, n, job_reply, job);
 }
 
-static bool thaw_skip(const struct job *job)
+bool thaw_skip(const struct job *job)
 {
     const struct record_debt *debt = job->domain->debt;
 
     return freeze_skip(job) || (!job->lease && (!debt || debt->job != job->record.id));
 }
 
-/* Quiesced was required and is not proven: nothing is called a quiesced snapshot. */
-static bool snapshot_is_void(const struct job *job)
+/* Quiesced was required and is not proven: nothing is called a quiesced snapshot. Or the memory was
+ * lost. */
+bool snapshot_is_void(const struct job *job)
 {
+    if (job_image(job, NULL, "memory") && job->record.error.code)
+        return true;
     return job_has(job, JOB_QUIESCE_REQUIRED) && !job_has(job, JOB_QUIESCED);
 }
 
 static void snapshot_give_back(struct job *job)
 {
     const char *why = job->record.quiesce_error;
-    _cleanup_error_ struct error err = {0};
 
-    error_set(&err, SNAPVM_ERROR_QUIESCE_FAILED,
-              "the snapshot is not proven quiesced, and was taken back: %s", why);
-    error_text(&err, "reason", why);
-    if (!job->record.error.code)
-        error_move(&job->record.error, &err);
+    if (!job->record.error.code) {
+        error_set(&job->record.error, SNAPVM_ERROR_QUIESCE_FAILED,
+                  "the snapshot is not proven quiesced, and was taken back: %s", why);
+        error_text(&job->record.error, "reason", why);
+    }
     if (snapshot_debt_is_paid(job))
         debt_strike(job->domain, NULL);
     if (!job_image(job, NULL, "overlay")) {
@@ -291,10 +294,10 @@ static void snapshot_give_back(struct job *job)
     }
     job->record.flags |= JOB_DELETE | JOB_AUTO_PIVOT;
     snapshot_hold_chains(job);
-    job_go(job, &plan_back, "back-start");
+    job_go(job, job_image(job, NULL, "memory") ? &plan_memory_back : &plan_back, "back-start");
 }
 
-static void settle_act(struct job *job)
+void settle_act(struct job *job)
 {
     if (!freeze_skip(job) && !job_has(job, JOB_QUIESCED) && !job->record.quiesce_error)
         xstrset(&job->record.quiesce_error, "the daemon was restarted while the guest was frozen");
@@ -366,7 +369,7 @@ static bool snapshot_is_unbegun(const struct job *job)
 }
 
 /* A snapshot is of the moment at which it was asked for: after a restart it is not taken late. */
-static int snapshot_forward(const struct job *job, const struct view *view, struct error *err)
+int snapshot_forward(const struct job *job, const struct view *view, struct error *err)
 {
     if (!snapshot_is_unbegun(job) && switch_probe(job, view) == HOLDS)
         return 0;
@@ -434,7 +437,9 @@ static void snapshot_offline_seen(struct job *job)
 
 static void snapshot_offline_looked(struct job *job, bool empty)
 {
-    if (!empty)
+    if (!empty && job_image(job, NULL, "memory"))
+        memory_check_offline(job, snapshot_offline_on);
+    else if (!empty)
         snapshot_offline_on(job);
     else if (internal_has(job) && !snapshot_is_unbegun(job))
         evidence_fetch(job, snapshot_offline_seen);
@@ -442,7 +447,7 @@ static void snapshot_offline_looked(struct job *job, bool empty)
         snapshot_offline_back(job);
 }
 
-static void snapshot_offline(struct job *job)
+void snapshot_offline(struct job *job)
 {
     if (!snapshot_may_have_switched(job)) {
         snapshot_offline_back(job);
@@ -452,7 +457,7 @@ static void snapshot_offline(struct job *job)
     files_look_at_overlays(job, snapshot_offline_looked);
 }
 
-static void snapshot_resume(struct job *job)
+void snapshot_resume(struct job *job)
 {
     /* Overlays that are there whole are right in any case: empty ones read through. */
     if (snapshot_may_have_switched(job) && files_have_overlays(job))

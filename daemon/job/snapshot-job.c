@@ -164,6 +164,7 @@ static void snapshot_note_disk(struct job *job, const struct record_image *image
 
 static void snapshot_note_metadata(struct job *job, struct journal_txn *txn)
 {
+    const struct record_image *memory = job_image(job, NULL, "memory");
     struct domain *domain = job->domain;
     struct record_snapshot record = {
         .domain = xstrdup(domain->record.name),
@@ -171,7 +172,8 @@ static void snapshot_note_metadata(struct job *job, struct journal_txn *txn)
         .parent = xstrdup(domain->record.current_snapshot),
         .description = xstrdup(job->record.description),
         .state = xstrdup(job->record.guest_state),
-        .memory = xstrdup("no"),
+        .memory = xstrdup(memory ? "external" : "no"),
+        .memory_file = memory ? xstrdup(memory->file) : NULL,
         .quiesced = job_has(job, JOB_QUIESCED),
         .quiesce_error = xstrdup(job->record.quiesce_error),
         .created = clock_now(),

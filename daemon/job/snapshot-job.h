@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "job/plan.h"
 
 struct domain;
 struct engine;
@@ -29,7 +30,31 @@ void snapshot_job_add_layer(struct job *job, struct record_disk *disk, const cha
 /* Adds a disk, live or shut off, whose snapshot is taken inside its active layer, a qcow2 image. */
 void snapshot_job_add_internal(struct job *job, struct record_disk *disk);
 
+/* Makes it a snapshot with the guest's memory, in a new file: an absolute path. The guest runs. */
+void snapshot_job_add_memory(struct job *job, const char *file);
+
 /* --- shared by the plans of a snapshot job --- */
+
+enum seen overlays_probe(const struct job *job, const struct view *view);
+void overlays_note(struct job *job, struct journal_txn *txn);
+void overlays_act(struct job *job);
+void overlays_undo(struct job *job);
+enum seen freeze_probe(const struct job *job, const struct view *view);
+bool freeze_skip(const struct job *job);
+enum seen switch_probe(const struct job *job, const struct view *view);
+void switch_act(struct job *job);
+bool thaw_skip(const struct job *job);
+
+/* Whether what was taken is not what was asked for: not quiesced, or without its memory. */
+bool snapshot_is_void(const struct job *job);
+
+/* The end, which takes a void snapshot back. */
+void settle_act(struct job *job);
+
+/* Hooks of their plans. */
+int snapshot_forward(const struct job *job, const struct view *view, struct error *err);
+void snapshot_resume(struct job *job);
+void snapshot_offline(struct job *job);
 
 /* In memory the overlays are the active layers, and no view changes that until the job ends. */
 void snapshot_hold_chains(struct job *job);

@@ -6,6 +6,7 @@ one that was under way, may be missing or there in part.
 """
 
 import pathlib
+import shlex
 import struct
 import tempfile
 
@@ -56,7 +57,22 @@ class TinyGuest(Machine):
         self.disks = disks
         return self.launch()
 
-    def launch(self):
+    def resume_from(self, disks, memory):
+        """Starts with a memory that was saved, on the disks of that instant. Returns the first
+        number that it acknowledges now."""
+        self.disks = disks
+        self.launch("-incoming", "defer")
+        self.eyes.call("migrate-set-capabilities",
+                       capabilities=[{"capability": "events", "state": True}])
+        self.eyes.call("migrate-incoming", uri="exec:cat " + shlex.quote(str(memory)))
+        self.eyes.wait_event("MIGRATION", lambda data: data["status"] in ("completed", "failed"))
+        assert self.eyes.status() == "paused", "it was saved while its vCPUs were held"
+        self.eyes.call("cont")
+        self.pump.wait(lambda: len(self.debug.data) >= 4, "the first write")
+        self.first, = struct.unpack_from("<I", self.debug.data)
+        return self.first
+
+    def launch(self, *more):
         self.remember()
         # One device a word: QEMU 5.2 takes no loader of eight bytes.
         words = ((0x600, MARK), (0x604, self.first - 1))
@@ -64,7 +80,7 @@ class TinyGuest(Machine):
         args = [*self.common_args(choose_accel()), "-m", "8",
                 "-device", "isa-debugcon,iobase=0xe9,chardev=debug",
                 *[word for loader in loaders for word in ("-device", loader)],
-                *self.disk_args(self.disks, self.style)]
+                *self.disk_args(self.disks, self.style), *more]
         self.debug = self.start(args, [("debug", True)])["debug"]
         return self
 

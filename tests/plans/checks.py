@@ -5,6 +5,8 @@ import time
 
 import fakeqcow2
 from client import RpcError
+from fakecontent import Content, image_key
+from fakemigrate import saved_writes
 from world import DOMAIN, TIMEOUT, Wrong
 
 DONE = {"completed": "new", "rolled-back": "old", "failed": "old", "cancelled": "old",
@@ -56,6 +58,7 @@ def check_all(world, clean=False):
     for job in jobs:
         check_copy(world, job)
         check_merge(world, job)
+        check_memory(world, job)
     check_files(world, jobs)
     check_inside(world, jobs)
     if alive:
@@ -137,6 +140,27 @@ def check_inside(world, jobs):
             require(last - 1 <= kept <= last, f"{target}: write {kept} inside, {last} at the end")
 
 
+def check_memory(world, job):
+    """What is called the memory of a snapshot is whole, and of the instant of the frozen layers."""
+    if job["kind"] != "memory-snapshot":
+        return
+    result = job["outcome"]["result"]
+    names = [s["name"] for s in world.call("snapshot.list", domain=DOMAIN)["snapshots"]]
+    require(bool(names) == (result == "completed"), f"{result}, and there are snapshots {names}")
+    if result != "completed":
+        return
+    snapshot = world.call("snapshot.get", domain=DOMAIN, name=names[0])
+    require(snapshot["memory"] == "external", f"no memory: {snapshot}")
+    writes = saved_writes(snapshot["memory_file"])
+    require(writes is not None, "called whole, and the memory is not")
+    content = Content.from_json(world.fake.state()["content"])
+    for disk in snapshot["disks"]:
+        keys = [image_key(file) for file in world.chains[disk["disk"]]]
+        frozen = max(max(content.image(key)["flushed"].values(), default=0) for key in keys)
+        require(frozen == writes[disk["disk"]],
+                f"{disk['disk']}: frozen after write {frozen}, its memory after {writes}")
+
+
 def check_images(world, disks, alive):
     """P1: the image named active is right."""
     for target in world.chains:
@@ -155,7 +179,7 @@ def check_job(world, job, disks):
     result = outcome["result"]
     require(result in DONE, f"no such result: {outcome}")
     touched = [job["disk"]] if job["disk"] else list(world.chains)
-    if result == "failed" and job["kind"] == "snapshot":
+    if result == "failed" and job["kind"] in ("snapshot", "memory-snapshot"):
         # Failed of what was required, quiesced, with overlays that cannot be taken back: the files
         # tell.
         touched = []
@@ -202,6 +226,8 @@ def check_qemu(world, disks):
     require(not state["jobs"], f"left over: jobs {state['jobs']}")
     require(not state["idle"], f"left over: nodes {state['idle']}; in use {state['chains']}")
     require(not state["drained"], f"held I/O: {state['drained']}")
+    require(not state["fds"], f"left over: descriptors {state['fds']}")
+    require(state["migration"] not in ("setup", "active"), f"left over: {state['migration']}")
     if world.scenario.agent and not world.scenario.running:
         # What is owed to a guest that stands still can be paid only when it goes on.
         world.fake.qmp("cont")

@@ -168,7 +168,8 @@ def fault_tasks(scenario, dry, everything):
             query = name.startswith("query-")
             if query and counts[name] > 3 and not everything:
                 continue
-            for do in QUERY_FAULTS if query else faults:
+            strangers = scenario.strangers if kind == "on" else ()
+            for do in QUERY_FAULTS if query else (*faults, *strangers):
                 yield Task(scenario, fault={kind: name, "nth": counts[name], "do": do, "count": 77})
 
 

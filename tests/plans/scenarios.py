@@ -14,6 +14,7 @@ class Scenario:
     internal = 0        # so many of the first disks get a snapshot inside their image
     inside = "before"   # of that name
     cut = 0             # QEMU dies in the transaction, behind so many of its actions
+    strangers = ()      # what somebody else does, beside `stop`, before a command of ours
 
     def prepare(self, world):
         """Makes the files that the scenario begins with, beside the disks."""
@@ -75,6 +76,26 @@ class Void(Snapshot):
         if world.fake.alive:
             world.fake.arm(agent="guest-fsfreeze-thaw", do="count", count=77)
         super().act(world)
+
+
+class Memory(Scenario):
+    """A snapshot with the memory; `end`: "cancel" while it is saved."""
+    kind = "memory"
+    strangers = ("cont",)
+
+    def __init__(self, name, expects, quiesce="none", end=None, **more):
+        super().__init__(name, expects, **more)
+        self.quiesce, self.end = quiesce, end
+
+    def act(self, world):
+        if self.end == "cancel":
+            world.fake.order("hold", states=["saving"])
+        job = world.ask("memory", "snapshot.create", domain=DOMAIN, name="before",
+                        quiesce=self.quiesce, memory={"mode": "external"},
+                        wait="no" if self.end else "ended")
+        if self.end == "cancel" and job is not None:
+            world.wait_begun(job["id"])
+            world.ask("cancel", "job.cancel", job=job["id"], wait="ended")
 
 
 class Commit(Scenario):
@@ -230,6 +251,17 @@ INTERNALS = [
     Snapshot("internal-3-mixed-cut-required", "refused rolled-back", "required", internal=1,
              disks=3, cut=2),
     Snapshot("internal-3-mixed-cut-inside", "rolled-back", "none", internal=2, disks=3, cut=1),
+]
+
+MEMORIES = [
+    Memory("memory", "completed", quick=True),
+    Memory("memory-2", "completed", disks=2),
+    Memory("memory-drive", "completed", style="drive"),
+    Memory("memory-required", "completed", "required", disks=2, quick=True),
+    Memory("memory-preferred", "completed", "preferred"),
+    Memory("memory-no-agent-preferred", "completed", "preferred", agent=False),
+    Memory("memory-cancel", "cancelled", end="cancel", quick=True),
+    Memory("memory-paused", "refused", running=False),
 ]
 
 COMMITS = [

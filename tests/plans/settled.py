@@ -11,7 +11,7 @@ TITLE = re.compile(r"\S.* \(job kind ([a-z-]+)\)$")
 STEP = re.compile(r"  ([a-z-]+) +record: ")
 CRASH = re.compile(r" +(QEMU lives|looked at|QEMU has ended): (.*)")
 # A copy walks the table of active commits, and back to it from its end without pivot.
-TABLES = {"copy": ("copy", "active-commit")}
+TABLES = {"copy": ("copy", "active-commit"), "memory-snapshot": ("memory-snapshot", "snapshot")}
 
 EVENT = re.compile(r" info: job (\d+): (?:(looked at again|its QEMU has ended),? at step ([a-z-]+)"
                    r"|([a-z-]+) of domain \S+ ended: ([a-z-]+))")

@@ -1,0 +1,21 @@
+/* snapshot.create with the guest's memory. */
+#ifndef SNAPVM_API_CREATE_MEMORY_H
+#define SNAPVM_API_CREATE_MEMORY_H
+
+#include "proto/json.h"
+
+#include "base/error.h"
+
+struct conf;
+struct domain;
+struct job;
+
+/* Whether the memory of the guest can be saved as the parameters say, before anything is made; none
+ * asked for is none refused. Errors: InvalidParams, InvalidState (state), Unsupported, Busy. */
+int create_memory_check(const struct domain *domain, json_object *params, struct error *err);
+
+/* Adds the file to a job that has its overlays. Errors: those of overlay_check_file. */
+int create_memory_add(const struct conf *conf, struct job *job, json_object *params,
+                      struct error *err);
+
+#endif
