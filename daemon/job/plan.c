@@ -87,9 +87,19 @@ static void plan_print_roff(FILE *out, const struct plan *plan)
     fprintf(out, ".TE\n.hy\n.ad\n");
 }
 
+static bool plan_tells_of_crashes(const struct plan *plan)
+{
+    for (unsigned i = 0; i < plan->n_steps; i++)
+        if (plan->steps[i].lives)
+            return true;
+    return false;
+}
+
 /* What settles a crash, of the steps at which a job may be found. */
 static void plan_print_roff_crash(FILE *out, const struct plan *plan)
 {
+    if (!plan_tells_of_crashes(plan))
+        return;
     fprintf(out, ".PP\n.na\n.nh\n.TS\ntab(|);\n");
     fprintf(out, plan->look ? "lb2 lb\nl2 lx.\nfound at|looked at\n"
                             : "lb2 lb2 lb\nl2 lx2 lw(27n).\n"
