@@ -52,6 +52,13 @@ void pivot_remove_act(struct job *job);
  * whether there is one. */
 bool pivot_reverse(struct job *job);
 
+/* Whether the pivot was asked for, now or beforehand. */
+bool pivot_is_asked(const struct job *job);
+
+/* Whether the guest would have to wait until somebody makes room: with the vCPUs held, or with
+ * another disk pending, whose I/O is held. */
+bool pivot_is_pressing(const struct job *job);
+
 /* Progress, readiness and stalls of a job of one disk: plan::observe. */
 void pivot_observe(struct job *job, const struct view *view);
 
