@@ -351,7 +351,8 @@ def start_commit(machine, options):
     except QmpError as error:
         raise QmpError(f"Device '{options['device']}' not found", "DeviceNotFound") from error
     job_id = options.get("job-id", options["device"])
-    if not graph.backends_of(device.name):
+    mine = any(device.name == job.root and job.holding for job in machine.jobs.values())
+    if mine or not graph.backends_of(device.name):
         raise QmpError("Need a root block node")
     chain = graph.chain(device.name)
     top = graph.find(options.get("top-node", device.name)).name

@@ -190,10 +190,10 @@ class Machine:
         return fakeshow.query_block_graph(self.graph, self.jobs.values())
 
     def do_query_jobs(self, _):
-        return [job.info() for job in self.jobs.values()]
+        return [job.info() for job in reversed(self.jobs.values())]
 
     def do_query_block_jobs(self, _):
-        return [job.block_info() for job in self.jobs.values()]
+        return [job.block_info() for job in reversed(self.jobs.values())]
 
     def do_query_chardev(self, _):
         answer = [{"label": "compat_monitor0", "filename": "unix:qmp.sock,server=on",
