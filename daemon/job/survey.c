@@ -40,6 +40,7 @@ struct tree {
     char *target;
     struct named *named;
     unsigned n_named;
+    struct needed *others; /* what the other disks of the domain need */
     struct layer *layers;
 };
 
@@ -68,6 +69,7 @@ static void tree_free(struct tree *tree)
         free(layer->image.format);
         free(layer);
     }
+    needed_free(tree->others);
     free(tree->named);
     free(tree->target);
 }
@@ -122,6 +124,26 @@ static bool tree_changes(const struct tree *tree)
     return false;
 }
 
+static void tree_need(struct tree *tree, const char *target, const char *file)
+{
+    if (file && file[0] == '/' && strcmp(target, tree->target) != 0)
+        needed_add_path(&tree->others, file);
+}
+
+/* A disk may lie on what a snapshot froze of another one. */
+static void tree_fill_others(struct tree *tree, const struct domain *domain)
+{
+    const struct snapshot *snapshot;
+
+    for (unsigned i = 0; i < domain->record.n_disks; i++)
+        for (unsigned k = 0; k < domain->record.disks[i].n_chain; k++)
+            tree_need(tree, domain->record.disks[i].target, domain->record.disks[i].chain[k].file);
+    TAILQ_FOREACH (snapshot, &domain->snapshots, link) {
+        for (unsigned i = 0; i < snapshot->record.n_disks; i++)
+            tree_need(tree, snapshot->record.disks[i].disk, snapshot->record.disks[i].backing);
+    }
+}
+
 static void tree_fill(struct tree *tree, const struct job *job, bool reverts,
                       const struct record_disk *disk)
 {
@@ -133,6 +155,7 @@ static void tree_fill(struct tree *tree, const struct job *job, bool reverts,
     active = disk->n_chain ? tree_name(tree, disk->chain[0].file, disk->chain[0].format) : NULL;
     if (active)
         active->needed = active->active = true;
+    tree_fill_others(tree, domain);
     TAILQ_FOREACH (snapshot, &domain->snapshots, link) {
         bool meant = strcmp(snapshot->record.name, job->record.snapshot) == 0;
 
@@ -256,8 +279,10 @@ static void tree_mark(struct tree *tree, const struct needed *others)
 {
     struct layer *layer;
 
+    needed_follow(&tree->others);
     for (layer = tree->layers; layer; layer = layer->next)
-        layer->needed |= needed_has(others, &layer->image.id);
+        layer->needed |= needed_has(others, &layer->image.id) ||
+                         needed_has(tree->others, &layer->image.id);
     for (layer = tree->layers; layer; layer = layer->next) {
         layer->goes &= !layer->needed;
         for (struct layer *at = layer; layer->needed && at; at = at->below)

@@ -8,6 +8,11 @@ from offworld import DOMAIN, Wrong, expected, require
 
 
 class Scenario:
+    shared = False      # whether all disks lie on the first one's base, which that is on itself
+
+    def layers_of(self, number):
+        return 1 if self.shared and number == 0 else self.layers
+
     def __init__(self, name, disks=1, layers=2, base="qcow2", quick=False):
         self.name, self.disks, self.layers, self.base = name, disks, layers, base
         self.quick = quick          # part of a run that has to be short
@@ -154,6 +159,21 @@ class Internal(Delete):
             require(len(disk["chain"]) == self.layers + overlays, f"{target}: {disk['chain']}")
 
 
+class Shared(Delete):
+    """A snapshot froze what another disk lies on as well: it is not written to."""
+    shared = True
+
+    def act(self, world):
+        world.take("s1")
+        world.guest_writes("w1", {0: 21, 1: 22}, disks=1)
+        world.mark()
+        world.ask("delete", "snapshot.delete", domain=DOMAIN, name="s1")
+
+    def check(self, world):
+        super().check(world)
+        require(os.path.exists(world.layers[world.targets[0]][0]), "the shared layer is gone")
+
+
 class Revert(Delete):
     """Back to a snapshot, and from there to one on another branch; nothing is lost but what was
     told to be."""
@@ -210,6 +230,7 @@ DELETES = [
     Delete("delete-each", [("s2", {}), ("s1", {}), ("s3", {})], {}, None, layers=1),
     Delete("delete-children", [("s2", {"children": True})], {"s1": None}, "s1", layers=1),
     Delete("delete-children-only", [("s1", {"children_only": True})], {"s1": None}, "s1", layers=1),
+    Shared("delete-shared", [], {}, None, disks=2, layers=2, quick=True),
 ]
 
 REVERTS = [

@@ -102,7 +102,10 @@ class OffWorld:
         self.begun = 0          # boundaries passed before what the scenario is about
 
     def make_chain(self, number, target):
-        for layer in range(self.scenario.layers):
+        for layer in range(self.scenario.layers_of(number)):
+            if self.scenario.shared and number and layer == 0:
+                self.layers[target].append(self.layers[self.targets[0]][0])
+                continue
             driver = self.scenario.base if layer == 0 else "qcow2"
             path = os.path.join(self.images, f"{target}-{layer}.{driver}")
             below = self.layers[target][-1] if layer else None
@@ -128,11 +131,11 @@ class OffWorld:
 
     # ---- a guest that is started for a moment; each once, however often it is said ----
 
-    def guest_writes(self, key, blocks):
-        """From what the daemon names."""
+    def guest_writes(self, key, blocks, disks=None):
+        """From what the daemon names, to so many of the disks."""
         if key in self.done:
             return
-        for number, (target, disk) in enumerate(self.disks().items()):
+        for number, (target, disk) in list(enumerate(self.disks().items()))[:disks]:
             mine = {block: (pattern + number * 50) % 256 for block, pattern in blocks.items()}
             write(disk["active"], disk["format"], mine)
             self.now[target] = {**self.now[target], **mine}
