@@ -1,6 +1,9 @@
-/* snapshot.delete with the data merged, of a guest that is shut off. */
+/* snapshot.delete with the data merged: by QEMU where the guest runs, by image tools where it is
+ * shut off. */
+#include <stdlib.h>
 #include <string.h>
 
+#include "api/block.h"
 #include "api/call.h"
 #include "api/context.h"
 #include "api/handlers.h"
@@ -34,17 +37,53 @@ static int delete_check_kind(const struct job *job, struct error *err)
     return 0;
 }
 
-static int delete_check(struct job *job, const struct shutoff *files, struct error *err)
+/* The chain below the active layer of a guest that is shut off is read from the headers. */
+static int delete_check_off(struct job *job, const struct shutoff *files, struct error *err)
 {
     struct record_domain *record = &job->domain->record;
 
-    if (tree_job_check(job, err) < 0 || delete_check_kind(job, err) < 0)
-        return -1;
     for (unsigned i = 0; i < record->n_disks; i++)
         if (snapshot_has_disk(job->domain, record->disks[i].target) &&
             !shutoff_take(files, &record->disks[i], err))
             return -1;
     return 0;
+}
+
+static int delete_check_disks(const struct domain *domain, struct error *err)
+{
+    for (unsigned i = 0; i < domain->record.n_disks; i++) {
+        const struct record_disk *disk = &domain->record.disks[i];
+
+        if (snapshot_has_disk(domain, disk->target) && disk_in_view(domain, disk) &&
+            block_check_disk(domain, disk, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int delete_check_live(const struct job *job, struct error *err)
+{
+    const struct domain *domain = job->domain;
+    _cleanup_free_ char *root = process_root(&domain->record.qemu);
+
+    if (root[0]) {
+        error_set(err, SNAPVM_ERROR_UNSUPPORTED,
+                  "QEMU of domain %s has another root folder than snapvmd, which reads the image "
+                  "headers: delete the snapshot while the guest is shut off",
+                  domain->record.name);
+        return error_text(err, "feature", "merging a guest's data in another root");
+    }
+    if (domain_need_feature(domain, QMP_FEATURE_TWO_PHASE, err) < 0 ||
+        domain_need_feature(domain, QMP_FEATURE_HMP, err) < 0)
+        return -1;
+    return delete_check_disks(domain, err);
+}
+
+static int delete_check(struct job *job, const struct shutoff *files, struct error *err)
+{
+    if (tree_job_check(job, err) < 0 || delete_check_kind(job, err) < 0)
+        return -1;
+    return files ? delete_check_off(job, files, err) : delete_check_live(job, err);
 }
 
 static unsigned delete_flags(json_object *params)
@@ -58,17 +97,16 @@ static unsigned delete_flags(json_object *params)
     return flags;
 }
 
-static void delete_looked(void *arg, struct shutoff *files)
+/* Files: as they were read while the guest was shut off; NULL if it was not. */
+static void delete_begin(struct call *call, struct domain *domain, const struct shutoff *files)
 {
-    struct call *call = arg;
     const char *name = json_string(call_params(call), "name");
-    struct domain *domain = domains_find(files->domains, files->domain);
     _cleanup_error_ struct error err = {0};
     struct job *job;
 
-    if (!domain || !snapshot_need(domain, name, &err)) {
-        if (!domain)
-            domains_need(files->domains, files->domain, &err);
+    if (!domain_is_shutoff(domain))
+        files = NULL;
+    if (!snapshot_need(domain, name, &err)) {
         tree_job_fail(call, NULL, &err);
         return;
     }
@@ -81,8 +119,23 @@ static void delete_looked(void *arg, struct shutoff *files)
     delete_survey(job, tree_job_surveyed, tree_job_new(call, job));
 }
 
+static void delete_looked(void *arg, struct shutoff *files)
+{
+    struct call *call = arg;
+    _cleanup_error_ struct error err = {0};
+    struct domain *domain = domains_need(files->domains, files->domain, &err);
+
+    if (domain)
+        delete_begin(call, domain, files);
+    else
+        tree_job_fail(call, NULL, &err);
+}
+
 void snapshot_delete_data(struct call *call, struct domain *domain)
 {
     turn_take(call);
-    shutoff_look(domain, delete_looked, call);
+    if (domain_is_shutoff(domain))
+        shutoff_look(domain, delete_looked, call);
+    else
+        delete_begin(call, domain, NULL);
 }

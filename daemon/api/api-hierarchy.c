@@ -174,12 +174,6 @@ static int delete_check(const struct domain *domain, json_object *params, struct
                   "children means the snapshot as well, children_only leaves it: say one of them");
         return error_text(err, "param", "children_only");
     }
-    if (!json_flag(params, "metadata_only", 0) && strcmp(domain_state(domain), "shutoff") != 0) {
-        error_set(err, SNAPVM_ERROR_UNSUPPORTED,
-                  "this snapvmd merges a snapshot's data away only while the guest is shut off: "
-                  "shut it down first, or forget the record by metadata_only");
-        return error_text(err, "feature", "deleting a running guest's data");
-    }
     return turn_need_free(domain, err);
 }
 

@@ -66,6 +66,20 @@ static int revert_need_disk(const struct job *job, const char *target,
     return error_text(err, "name", target);
 }
 
+/* Nobody knows the layer any more, or a deletion has begun to write to it. */
+static int revert_need_backing(const struct snapshot *snapshot,
+                               const struct record_snapshot_disk *frozen, struct error *err)
+{
+    if (frozen->backing)
+        return 0;
+    error_set(err, SNAPVM_ERROR_IMAGE,
+              "what snapshot \"%s\" froze of disk %s is not there any more: a deletion of it was "
+              "begun and did not get done; delete it again",
+              snapshot->record.name, frozen->disk);
+    error_text(err, "file", frozen->file ? frozen->file : frozen->disk);
+    return error_text(err, "reason", "missing");
+}
+
 static int revert_add_disks(struct call *call, struct job *job, const struct snapshot *snapshot,
                             struct error *err)
 {
@@ -78,9 +92,10 @@ static int revert_add_disks(struct call *call, struct job *job, const struct sna
         struct record_disk *disk = disk_find(job->domain, frozen->disk);
         _cleanup_free_ char *file = NULL;
 
-        if (!frozen->backing)
+        if (strcmp(frozen->mode, "no") == 0)
             continue;
-        if (revert_need_disk(job, frozen->disk, disk, err) < 0)
+        if (revert_need_backing(snapshot, frozen, err) < 0 ||
+            revert_need_disk(job, frozen->disk, disk, err) < 0)
             return -1;
         file = overlay_default_file(job->domain, disk, name);
         if (overlay_check_file(conf, job->domain, file, false, err) < 0)

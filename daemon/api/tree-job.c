@@ -1,8 +1,9 @@
-/* Jobs on the snapshot tree of a guest that is shut off begin once the worker has read the files.
+/* Jobs on the snapshot tree begin once the worker has read the files.
  * Until then it is their call's turn at the tree; what was checked before is checked again. */
 #include "api/tree-job.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "api/answer.h"
 #include "api/call.h"
@@ -10,9 +11,11 @@
 #include "api/turn.h"
 #include "base/error.h"
 #include "base/memory.h"
+#include "domain/domain.h"
 #include "domain/shutoff.h"
 #include "job/engine.h"
 #include "job/job.h"
+#include "proto/snapvm-errors.h"
 
 struct tree_job {
     struct call *call;
@@ -48,8 +51,14 @@ static void tree_job_begun(void *arg, struct job *job, const struct error *err)
 
 int tree_job_check(const struct job *job, struct error *err)
 {
-    if (shutoff_need(job->domain, "it was started just now", err) < 0)
+    bool live = strcmp(job->record.guest_state, "shutoff") != 0;
+
+    if (live ? domain_need_live(job->domain, err) < 0
+             : shutoff_need(job->domain, "it was started just now", err) < 0)
         return -1;
+    if (live && !domain_runs_in(job->domain, &job->record.qemu))
+        return error_set(err, SNAPVM_ERROR_QEMU_GONE,
+                         "the guest was started anew just now; try again");
     return job_need_free(job->domain, err);
 }
 

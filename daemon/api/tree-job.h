@@ -16,7 +16,8 @@ void tree_job_surveyed(void *arg, const struct error *err);
 /* The call ends with the error, and so does its turn. The job may be NULL. */
 void tree_job_fail(struct call *call, struct job *job, const struct error *err);
 
-/* Whether the guest is still shut off, and no job on its disks. Errors: InvalidState, Busy. */
+/* Whether the guest still runs, or is still shut off, as when the job was made, and no job is on
+ * its disks. Errors: InvalidState, QemuGone, Busy. */
 int tree_job_check(const struct job *job, struct error *err);
 
 #endif

@@ -18,11 +18,14 @@
 void commit_start_leg(struct job *leader, const struct leg *leg)
 {
     char filter[JOB_NAME_SIZE];
+    const struct record_disk *disk = leg_disk(leg);
+    const struct view_node *active = disk ? disk_top(leg->job->domain, disk) : NULL;
     struct qmp_commit commit = {
         .job = leg->name,
-        .device = leg->from->node,
+        .device = leg->above && active ? active->name : leg->from->node,
         .top = leg->from->node,
         .base = leg->to->node,
+        .backing_file = leg->above ? leg->to->file : NULL,
         .filter = job_filter_name(leg->job, leg->from->disk, filter),
         .speed = leg->job->record.bandwidth,
     };
@@ -30,14 +33,20 @@ void commit_start_leg(struct job *leader, const struct leg *leg)
     qmp_block_commit(job_qmp(leader), &commit, job_reply, leader);
 }
 
+static unsigned chain_find(const struct record_disk *disk, const char *file, unsigned from)
+{
+    while (from < disk->n_chain && strcmp(disk->chain[from].file, file) != 0)
+        from++;
+    return from;
+}
+
 void commit_take_chain(struct record_disk *disk, const struct leg *leg)
 {
-    unsigned n = 0;
+    unsigned first = chain_find(disk, leg->from->file, 0);
+    unsigned base = chain_find(disk, leg->to->file, first);
 
-    while (n < disk->n_chain && strcmp(disk->chain[n].file, leg->to->file) != 0)
-        n++;
-    if (n < disk->n_chain)
-        record_disk_drop_layers(disk, 0, n);
+    if (base < disk->n_chain)
+        record_disk_drop_layers(disk, first, base - first);
 }
 
 static const char *commit_worth(bool pivoted, const struct record_image *image)

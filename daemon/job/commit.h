@@ -15,7 +15,7 @@ struct record_disk;
 /* Asks for the commit of one leg; ends by the leader's job_reply. */
 void commit_start_leg(struct job *leader, const struct leg *leg);
 
-/* The record of a disk that goes on from the layer that was committed into. */
+/* The record of a disk's chain without the layers that were committed into the base. */
 void commit_take_chain(struct record_disk *disk, const struct leg *leg);
 
 /* Fills outcome and files of one job: plan::conclude of both plans. */

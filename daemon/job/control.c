@@ -240,6 +240,8 @@ static bool control_can_cancel(const struct job *job)
         return job_is_before(job, "prepare");
     if (job->plan->look)
         return !job_has(job, JOB_DECIDED) && !(job_step(job)->flags & (STEP_DECIDE | STEP_END));
+    if (job->plan == &plan_delete)
+        return job_is_before(job, "delete-flush");
     if (job_is_merging(job))
         return job_at(job, "merge-start") || job_at(job, "merge-converge");
     return (job->plan == &plan_snapshot || job->plan == &plan_memory) && !job_at(job, "switch");

@@ -14,7 +14,6 @@ struct job *delete_job_new(struct engine *engine, struct domain *domain, const c
 {
     struct job *job = job_new(engine, domain, "snapshot-delete");
 
-    job->plan = &plan_off_delete;
     job->record.id = journal_next_job(domain->owner->journal);
     job->record.snapshot = xstrdup(snapshot);
     job->record.flags = flags | JOB_DELETE;
@@ -30,6 +29,22 @@ bool delete_takes(const struct job *job, const struct snapshot *snapshot)
     if (!job_has(job, JOB_CHILDREN) && !job_has(job, JOB_CHILDREN_ONLY))
         return false;
     return snapshot_descends(job->domain, snapshot, job->record.snapshot);
+}
+
+void delete_choose_plan(struct job *job)
+{
+    job->plan = &plan_off_delete;
+    for (unsigned i = 0; i < job->record.n_images; i++)
+        if (strcmp(job->record.images[i].role, "top") == 0 && job->record.images[i].node)
+            job->plan = &plan_delete;
+    if (job->plan == &plan_delete)
+        job->record.flags |= JOB_AUTO_PIVOT;
+}
+
+/* Whether everything is merged, so that the snapshots go. */
+static bool delete_is_done(const struct job *job)
+{
+    return job_has(job, JOB_DECIDED) && !job_has(job, JOB_REVERSED);
 }
 
 /* The nearest one that stays, upwards from the current one. */
@@ -53,7 +68,8 @@ static bool delete_rename(const struct job *job, struct record_snapshot_disk *di
     bool changed = false;
 
     for (struct strand s = strand_first(job); s.top; s = strand_next(job, &s)) {
-        if (!same(s.top->disk, disk->disk) || !same(s.top->file, disk->backing))
+        if (!same(s.top->disk, disk->disk) || !same(s.top->file, disk->backing) ||
+            !strand_is_done(job, &s))
             continue;
         xstrset(&disk->backing, s.base->file);
         changed = true;
@@ -62,7 +78,8 @@ static bool delete_rename(const struct job *job, struct record_snapshot_disk *di
     for (unsigned i = 0; i < job->record.n_images; i++) {
         const struct record_image *image = &job->record.images[i];
 
-        if (strcmp(image->role, "branch") != 0 || !same(image->file, disk->file))
+        if (strcmp(image->role, "branch") != 0 || !same(image->file, disk->file) ||
+            !delete_is_done(job))
             continue;
         xstrset(&disk->file, NULL);
         changed = true;
@@ -80,6 +97,23 @@ static bool delete_rename_all(const struct job *job, struct record_snapshot *rec
     return changed;
 }
 
+/* Whether a layer is one that its snapshot cannot rely on any more. */
+static bool delete_writes_to(const struct job *job, const struct record_snapshot_disk *disk)
+{
+    for (struct strand s = strand_first(job); s.top; s = strand_next(job, &s))
+        for (const struct record_image *image = s.top + 1; image <= s.base; image++)
+            if (same(image->disk, disk->disk) && same(image->file, disk->backing))
+                return true;
+    return false;
+}
+
+static void delete_spoil(const struct job *job, struct record_snapshot *record)
+{
+    for (unsigned i = 0; i < record->n_disks; i++)
+        if (delete_writes_to(job, &record->disks[i]))
+            xstrset(&record->disks[i].backing, NULL);
+}
+
 static const char *delete_parent(const struct job *job, const struct snapshot *snapshot)
 {
     const struct snapshot *parent = snapshot->parent;
@@ -94,7 +128,8 @@ static void delete_note_one(const struct job *job, const struct snapshot *snapsh
 {
     struct record_snapshot copy = {0};
     const char *parent = delete_parent(job, snapshot);
-    bool moved = !same(parent, snapshot->record.parent) && (parent || snapshot->parent);
+    bool moved = delete_is_done(job) && !same(parent, snapshot->record.parent) &&
+                 (parent || snapshot->parent);
 
     record_snapshot_copy(&copy, &snapshot->record);
     if (moved)
@@ -109,12 +144,29 @@ static void delete_tell(struct job *job, struct journal_txn *txn)
     const char *current = delete_current(job), *domain = job->record.domain;
     _cleanup_free_ char *body = NULL;
 
-    if (same(current, job->domain->record.current_snapshot) ||
+    if (!delete_is_done(job) || same(current, job->domain->record.current_snapshot) ||
         !job->domain->record.current_snapshot)
         return;
     body = record_name_event(current);
     journal_set_current(txn, domain, current);
     journal_add_event(txn, "snapshot.current", domain, body);
+}
+
+static void delete_note_taken(const struct job *job, const struct snapshot *snapshot,
+                              struct journal_txn *txn)
+{
+    _cleanup_free_ char *body = record_name_event(snapshot->record.name);
+    struct record_snapshot copy = {0};
+
+    if (delete_is_done(job)) {
+        journal_drop_snapshot(txn, job->record.domain, snapshot->record.name);
+        journal_add_event(txn, "snapshot.deleted", job->record.domain, body);
+        return;
+    }
+    record_snapshot_copy(&copy, &snapshot->record);
+    delete_spoil(job, &copy);
+    journal_put_snapshot(txn, &copy);
+    record_snapshot_deinit(&copy);
 }
 
 void delete_note(struct job *job, struct journal_txn *txn)
@@ -123,15 +175,22 @@ void delete_note(struct job *job, struct journal_txn *txn)
 
     delete_tell(job, txn);
     TAILQ_FOREACH (snapshot, &job->domain->snapshots, link) {
-        _cleanup_free_ char *body = NULL;
-
-        if (!delete_takes(job, snapshot)) {
+        if (delete_takes(job, snapshot))
+            delete_note_taken(job, snapshot, txn);
+        else
             delete_note_one(job, snapshot, txn);
-            continue;
-        }
-        body = record_name_event(snapshot->record.name);
-        journal_drop_snapshot(txn, job->record.domain, snapshot->record.name);
-        journal_add_event(txn, "snapshot.deleted", job->record.domain, body);
+    }
+}
+
+static void delete_apply_undone(struct job *job)
+{
+    struct snapshot *snapshot;
+
+    TAILQ_FOREACH (snapshot, &job->domain->snapshots, link) {
+        if (delete_takes(job, snapshot))
+            delete_spoil(job, &snapshot->record);
+        else
+            delete_rename_all(job, &snapshot->record);
     }
 }
 
@@ -140,6 +199,10 @@ void delete_apply(struct job *job)
     _cleanup_free_ char *current = xstrdup(delete_current(job));
     struct snapshot *snapshot, *next;
 
+    if (!delete_is_done(job)) {
+        delete_apply_undone(job);
+        return;
+    }
     xstrset(&job->domain->record.current_snapshot, current);
     /* Descendants are told by the one that is deleted itself, which therefore goes last. */
     for (snapshot = TAILQ_LAST(&job->domain->snapshots, snapshot_list); snapshot; snapshot = next) {
@@ -156,4 +219,12 @@ void delete_apply(struct job *job)
         snapshot_remove(job->domain, snapshot);
     else if (snapshot)
         delete_rename_all(job, &snapshot->record);
+}
+
+void delete_note_end(struct job *job, struct journal_txn *txn)
+{
+    if (delete_is_done(job) || !(job->touched || job->recovered))
+        return;
+    delete_note(job, txn);
+    delete_apply(job);
 }

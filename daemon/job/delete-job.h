@@ -1,8 +1,16 @@
-/* Deleting snapshots with their data merged, of a guest that is shut off. A snapshot stands for the
- * layer that it froze. When it goes, that layer is merged with the one above it, unless something
- * else needs it as it is: the active layer, another snapshot, a second branch that lies on it, or
- * another domain. Then the layer stays and the record alone goes. Layers that lead to nothing which
- * is left go with their snapshot. */
+/* Deleting snapshots with their data merged. A snapshot stands for the layer that it froze. When it
+ * goes, that layer is merged with the one above it, unless something else needs it as it is: the
+ * active layer, another snapshot, a second branch that lies on it, another disk, or another domain.
+ * Then the layer stays and the record alone goes. Layers that lead to nothing which is left go with
+ * their snapshot.
+ *
+ * Layers that the guest's QEMU has open are merged by QEMU, by plan-delete.c, all others by image
+ * tools, by plan-off-merge.c: it takes all there is to do of a guest that is shut off, and of one
+ * that runs on another branch.
+ *
+ * From the first byte on that is written to it, what a snapshot froze is not what the disk was any
+ * more. A deletion that ends before it is done leaves the snapshot in the tree, to be deleted
+ * again, without the name of that layer: nobody goes back to it. */
 #ifndef SNAPVM_JOB_DELETE_JOB_H
 #define SNAPVM_JOB_DELETE_JOB_H
 
@@ -24,19 +32,27 @@ struct job *delete_job_new(struct engine *engine, struct domain *domain, const c
 /* Whether a snapshot is one of those that the job deletes. */
 bool delete_takes(const struct job *job, const struct snapshot *snapshot);
 
-/* Reads the images of the whole tree on the worker and gives the job its images: strands
- * (job/strand.h), and "branch" for each layer that leads to nothing. The domain is shut off, its
- * chains were read (domain/shutoff.h). Errors: ImageError. */
+/* Reads the images of the whole tree on the worker and gives the job its images, strands
+ * (job/strand.h), and "branch" for each layer that leads to nothing, and its plan. The domain is
+ * live, or shut off and its chains were read (domain/shutoff.h). Errors: ImageError; Mismatch
+ * (expected, found) when the headers tell of other layers than QEMU has open; Unsupported. */
 void delete_survey(struct job *job, void (*done)(void *arg, const struct error *err), void *arg);
 
-/* --- for the plan --- */
+/* The plan that fits the images of the job. */
+void delete_choose_plan(struct job *job);
+
+/* --- for the plans --- */
 
 struct journal_txn;
 
-/* What the decision's record holds: the deleted snapshots are gone, those that stay name the images
- * that have taken the place of others, the nearest one that stays is the current one; and the
- * events. Memory follows by delete_apply, once it is durable. */
+/* What the record holds once all is merged: the deleted snapshots are gone, those that stay name
+ * the images that have taken the place of others, the nearest one that stays is the current one;
+ * and the events. Of a job that was not decided, or whose switch QEMU failed to make, they stay,
+ * and no longer name what was written to. Memory follows by delete_apply, once it is durable. */
 void delete_note(struct job *job, struct journal_txn *txn);
 void delete_apply(struct job *job);
+
+/* The same of a job that gives up, if it may have written to anything: plan::note_end. */
+void delete_note_end(struct job *job, struct journal_txn *txn);
 
 #endif

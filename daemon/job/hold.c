@@ -120,7 +120,7 @@ void hold_images(struct job *job, const char *role, hold_fn done)
     struct holds *holds = xzalloc(sizeof(*holds));
 
     for (unsigned i = 0; i < job->record.n_images; i++) {
-        if (strcmp(job->record.images[i].role, role) != 0)
+        if (strcmp(job->record.images[i].role, role) != 0 || job->record.images[i].node)
             continue;
         holds->images = xrealloc(holds->images, holds->n + 1, sizeof(*holds->images));
         holds->images[holds->n++] =

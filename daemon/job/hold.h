@@ -10,8 +10,8 @@ struct job;
 
 typedef void (*hold_fn)(struct job *job, const struct error *err);
 
-/* Keeps writers out of all images of that role, until hold_release. All or none: the error is
- * ImageError (reason "in use") when somebody writes one. */
+/* Keeps writers out of all images of that role that are no nodes of a QEMU, until hold_release. All
+ * or none: the error is ImageError (reason "in use") when somebody writes one. */
 void hold_images(struct job *job, const char *role, hold_fn done);
 
 /* Lets writers in, and remembers when each image was last written. */

@@ -85,6 +85,7 @@ struct job {
     void (*tool_done)(struct job *, const struct error *);
     void (*internal_done)(struct job *, const struct error *); /* job/internal.h */
     unsigned merged; /* of what the present act does one after another: how many it began */
+    bool touched;    /* what a snapshot froze that is deleted was written to */
     struct {
         bool accepted; /* QEMU has taken our migration */
         bool begun;    /* the file has something in it */

@@ -37,15 +37,14 @@ static const char *pivot_state(const struct job *job, const struct view_job *see
 }
 
 /* Where the guest would wait the pivot is given up at a stall, and this is why. */
-static void pivot_note_stall(struct job *job)
+static void pivot_note_stall(struct job *job, const char *disk)
 {
     bool space = job_has(job, JOB_STALL_SPACE);
 
     if (pivot_is_copying(job) || !pivot_is_pressing(job->leader) || job->record.error.code)
         return;
     error_set(&job->record.error, space ? SNAPVM_ERROR_NO_SPACE : SNAPVM_ERROR_IMAGE,
-              "the image that disk %s was to go on from could not be brought level: %s; %s",
-              job->record.disk,
+              "the image that disk %s was to go on from could not be brought level: %s; %s", disk,
               space ? "no room is left for it" : "it could not be read or written",
               leg_count(job->leader) > 1 ? "no disk of the group is switched"
                                          : "the disk stays on the one that it is on");
@@ -82,6 +81,38 @@ static void pivot_note_stranger(struct job *job, const char *name, const struct 
     error_text(err, "desc", seen && seen->error ? seen->error : "");
 }
 
+/* A job of several disks is as far as all of them together, and stalls with the first of them. */
+void pivot_observe_legs(struct job *job, const struct view *view)
+{
+    const struct view_job *stalled = NULL;
+    const char *disk = NULL;
+
+    if (job_has(job, JOB_UNDOING))
+        return;
+    if (pivot_is_copying(job))
+        job->record.current = job->record.total = 0;
+    for (struct leg leg = leg_first(job); leg.job; leg = leg_next(job, &leg)) {
+        const struct view_job *seen = view_job(view, leg.name);
+
+        if (seen && pivot_is_copying(job)) {
+            job->record.current += seen->current;
+            job->record.total += seen->total;
+        }
+        if (!stalled && stall_is_seen(job, seen)) {
+            stalled = seen;
+            disk = leg.from->disk;
+        }
+    }
+    if (stalled) {
+        stall_note(job, stalled);
+        engine_set_state(job, "stalled");
+        pivot_note_stall(job, disk);
+        return;
+    }
+    stall_forget(job);
+    engine_set_state(job, pivot_is_copying(job) ? "running" : "finishing");
+}
+
 void pivot_observe(struct job *job, const struct view *view)
 {
     char name[JOB_NAME_SIZE];
@@ -98,7 +129,7 @@ void pivot_observe(struct job *job, const struct view *view)
     if (stall_is_seen(job, seen)) {
         stall_note(job, seen);
         engine_set_state(job, "stalled");
-        pivot_note_stall(job);
+        pivot_note_stall(job, job->record.disk);
         return;
     }
     stall_forget(job);

@@ -187,6 +187,7 @@ enum seen pivot_tidy_probe(const struct job *job, const struct view *view)
 }
 
 /* --- acts --- */
+
 /* Only the guest's device gives a raw image the right to be written. A `stop` pushes the requests
  * that the guest has already queued into the pending disk, where they wait for the switch; QEMU
  * lets them go before it has passed that right on, and aborts. So with a raw image the vCPUs are
@@ -194,7 +195,7 @@ enum seen pivot_tidy_probe(const struct job *job, const struct view *view)
 static bool pivot_holds_early(const struct job *job)
 {
     for (struct leg leg = leg_first(job); leg.job; leg = leg_next(job, &leg))
-        if (leg.to->format && strcmp(leg.to->format, "raw") == 0)
+        if (!leg.above && leg.to->format && strcmp(leg.to->format, "raw") == 0)
             return true;
     return false;
 }
@@ -251,7 +252,7 @@ void pivot_start_undo(struct job *job)
 
 static void pivot_note_hold(struct job *job)
 {
-    for (unsigned i = 0; i < job->n_members; i++)
+    for (unsigned i = 0; i < job->n_members && legs_have(job, false); i++)
         if (!job_has(job->members[i], JOB_PAUSE_NEVER) && job->domain->view->running)
             job->members[i]->record.flags |= JOB_HELD;
 }
@@ -293,7 +294,7 @@ void pivot_prepare_act(struct job *job)
     qmp_uncork(job_qmp(job));
 }
 
-/* The record of a disk that goes on from another layer. What somebody once defined as the format of
+/* The record of a disk whose chain becomes another one. What somebody once defined as the format of
  * its image is that of the layer that was left. */
 static void leg_take_chain(const struct leg *leg)
 {
@@ -306,7 +307,7 @@ static void leg_take_chain(const struct leg *leg)
         copy_take_chain(disk, leg);
     else
         commit_take_chain(disk, leg);
-    if (disk->format)
+    if (disk->format && !leg->above)
         xstrset(&disk->format, leg->to->format);
 }
 
@@ -330,12 +331,13 @@ static void pivot_root_told(void *arg, const char *qom, const char *node, const 
     job_reply(job, err);
 }
 
+/* The root of a disk says nothing about its inner layers. */
 static bool pivot_roots_can_be_told(const struct job *job)
 {
     for (struct leg leg = leg_first(job); leg.job; leg = leg_next(job, &leg)) {
         const struct view_disk *disk = leg_view_disk(&leg);
 
-        if (!disk || !disk->qom || disk->device)
+        if (!disk || !disk->qom || disk->device || leg.above)
             return false;
     }
     return true;
@@ -345,7 +347,8 @@ static bool pivot_roots_can_be_told(const struct job *job)
 static void pivot_ask_roots(struct job *job)
 {
     if (!pivot_roots_can_be_told(job)) {
-        job->asked = domain_look_roots(job->domain);
+        job->asked = legs_have(job, true) ? domain_look(job->domain)
+                                          : domain_look_roots(job->domain);
         return;
     }
     job->asked = job->domain->view_number;
@@ -461,8 +464,11 @@ void pivot_remove_act(struct job *job)
 static void leg_reverse_error(const struct leg *leg, struct error *err)
 {
     error_set(err, SNAPVM_ERROR_QEMU,
-              "QEMU could not switch to %s: %s stays the disk; see QEMU's log", leg->to->file,
-              leg->from->file);
+              leg->above
+                  ? "QEMU could not take %2$s out of the chain: it stays on %1$s; see QEMU's "
+                    "log"
+                  : "QEMU could not switch to %s: %s stays the disk; see QEMU's log",
+              leg->to->file, leg->from->file);
     error_text(err, "class", "GenericError");
     error_text(err, "command", "job-finalize");
 }
@@ -477,7 +483,7 @@ bool pivot_reverse(struct job *job)
         leg.job->record.flags |= JOB_REVERSED;
         if (!leg.job->record.error.code)
             leg_reverse_error(&leg, &leg.job->record.error);
-        if (disk && disk->format)
+        if (disk && disk->format && !leg.above)
             xstrset(&disk->format, leg.from->format);
         if (disk)
             disk->held = false;

@@ -62,6 +62,9 @@ bool pivot_is_pressing(const struct job *job);
 /* Progress, readiness and stalls of a job of one disk: plan::observe. */
 void pivot_observe(struct job *job, const struct view *view);
 
+/* The same of a job that has a leg for each disk, and is never ready. */
+void pivot_observe_legs(struct job *job, const struct view *view);
+
 /* Until the job is settled no view overrules the decision: plan::resume. */
 void pivot_resume(struct job *job);
 

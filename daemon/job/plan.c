@@ -3,10 +3,10 @@
 #include <string.h>
 
 static const struct plan *const plans[] = {
-    &plan_snapshot,   &plan_back,       &plan_drop,       &plan_off_snapshot,
-    &plan_commit,     &plan_copy,       &plan_keep,       &plan_copied,
-    &plan_merge,      &plan_pull,       &plan_off_commit, &plan_off_active,
-    &plan_off_delete, &plan_off_revert, &plan_memory,     &plan_memory_back,
+    &plan_snapshot,   &plan_back,        &plan_drop,   &plan_off_snapshot, &plan_commit,
+    &plan_copy,       &plan_keep,        &plan_copied, &plan_merge,        &plan_pull,
+    &plan_off_commit, &plan_off_active,  &plan_delete, &plan_off_delete,   &plan_off_revert,
+    &plan_memory,     &plan_memory_back,
 };
 
 #define N_PLANS (sizeof(plans) / sizeof(plans[0]))
@@ -124,12 +124,12 @@ static void plan_print_text(FILE *out, const struct plan *plan)
     for (unsigned i = 0; i < plan->n_steps; i++) {
         const struct step *step = &plan->steps[i];
 
-        fprintf(out, "  %-13s record: %-8s undo: %-3s  %s\n%43s right image: %s\n", step->name,
+        fprintf(out, "  %-15s record: %-8s undo: %-3s  %s\n%45s right image: %s\n", step->name,
                 step_record(step), step_undo(step), step->does, "", step->image);
         if (step->lives)
-            fprintf(out, "%43s %s: %s\n", "", plan->look ? "looked at" : "QEMU lives", step->lives);
+            fprintf(out, "%45s %s: %s\n", "", plan->look ? "looked at" : "QEMU lives", step->lives);
         if (step->gone)
-            fprintf(out, "%43s QEMU has ended: %s\n", "", step->gone);
+            fprintf(out, "%45s QEMU has ended: %s\n", "", step->gone);
     }
     fprintf(out, "\n");
 }

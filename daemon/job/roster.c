@@ -311,6 +311,8 @@ void engine_end(struct job *job, const char *result)
     }
     if ((step->flags & STEP_END) && step->note)
         step->note(job, txn);
+    if (job->plan->note_end)
+        job->plan->note_end(job, txn);
     domain_save(job->domain, txn);
     engine_put(job, txn);
     for (unsigned i = 0; i < job->n_members; i++)

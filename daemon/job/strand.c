@@ -98,3 +98,54 @@ bool strands_are_active(const struct job *job)
             return true;
     return false;
 }
+
+bool strand_is_done(const struct job *job, const struct strand *strand)
+{
+    return job_has(job, JOB_DECIDED) &&
+           (!job_has(job, JOB_REVERSED) || strand_place(job, strand) < 0);
+}
+
+static const char *active_of(const struct job *job, const char *target)
+{
+    const struct record_disk *disk = target ? disk_find(job->domain, target) : NULL;
+
+    return disk && disk->n_chain ? disk->chain[0].file : NULL;
+}
+
+static bool is_active(const struct job *job, const struct record_image *image)
+{
+    const char *active = active_of(job, image->disk);
+
+    return active && strcmp(active, image->file) == 0;
+}
+
+/* A top holds what it did as long as nobody writes to the base. */
+static const char *strand_worth(const struct job *job, const struct strand *strand,
+                                const struct record_image *image)
+{
+    if (!strand_is_done(job, strand))
+        return "backing";
+    if (image == strand->top)
+        return is_active(job, strand->base) ? "invalid" : "valid";
+    return image < strand->base ? "invalid" : "backing";
+}
+
+static void conclude_image(const struct job *job, struct record_image *image, const char *worth)
+{
+    if (!image->state || strcmp(image->state, "removed") != 0)
+        xstrset(&image->state, is_active(job, image) ? "active" : worth);
+}
+
+void strands_conclude(struct job *job)
+{
+    const char *first = job->record.n_images ? job->record.images[0].disk : NULL;
+
+    xstrset(&job->record.active, active_of(job, job->record.disk ? job->record.disk : first));
+    for (struct strand s = strand_first(job); s.top; s = strand_next(job, &s))
+        for (struct record_image *image = s.top; image < s.aboves + s.n_aboves; image++)
+            conclude_image(job, image, strand_worth(job, &s, image));
+    for (unsigned i = 0; i < job->record.n_images; i++)
+        if (has_role(&job->record.images[i], "branch"))
+            conclude_image(job, &job->record.images[i],
+                           job_has(job, JOB_DECIDED) ? "invalid" : "valid");
+}

@@ -30,4 +30,11 @@ void strands_raise(struct job *job);
 /* Whether one of them is of the chain that its disk is started from. */
 bool strands_are_active(const struct job *job);
 
+/* Whether a strand is merged for good: those that QEMU failed to merge after the decision are in
+ * their chains again. */
+bool strand_is_done(const struct job *job, const struct strand *strand);
+
+/* What each image of the job is worth when it ends, and what the first disk is on. */
+void strands_conclude(struct job *job);
+
 #endif

@@ -6,6 +6,7 @@
 
 #include "base/memory.h"
 #include "base/worker.h"
+#include "domain/disk.h"
 #include "domain/domains.h"
 #include "domain/snapshot.h"
 #include "job/delete-job.h"
@@ -17,6 +18,7 @@
 
 struct layer {
     struct image_layer image; /* owned */
+    char *node;               /* that the domain's QEMU has it open as; NULL: none */
     struct layer *below;      /* NULL: the bottom */
     bool needed;              /* as it is */
     bool goes;                /* a snapshot that is deleted froze it, and nothing needs it */
@@ -24,6 +26,7 @@ struct layer {
     bool active;              /* the disk is on it now */
     bool goal;                /* what the snapshot froze that is gone back to */
     bool owned;               /* a deleted snapshot's: may be removed when it leads to nothing */
+    bool begun;               /* a deletion before did not get done with the layer below */
     bool leads;               /* to something needed, or is it */
     unsigned branches;        /* layers on it that lead to something */
     struct layer *above;      /* the last of these */
@@ -33,13 +36,20 @@ struct layer {
 /* What a record names. */
 struct named {
     char *file, *format; /* format NULL: nobody said; headers may */
-    bool needed, goes, owned, active, goal;
+    bool needed, goes, owned, begun, active, goal;
+};
+
+/* A layer that QEMU has open. */
+struct open_layer {
+    char *file, *node;
 };
 
 struct tree {
     char *target;
     struct named *named;
     unsigned n_named;
+    struct open_layer *open; /* from the active layer down; none when no QEMU runs */
+    unsigned n_open;
     struct needed *others; /* what the other disks of the domain need */
     struct layer *layers;
 };
@@ -67,8 +77,14 @@ static void tree_free(struct tree *tree)
         next = layer->next;
         free(layer->image.file);
         free(layer->image.format);
+        free(layer->node);
         free(layer);
     }
+    for (unsigned i = 0; i < tree->n_open; i++) {
+        free(tree->open[i].file);
+        free(tree->open[i].node);
+    }
+    free(tree->open);
     needed_free(tree->others);
     free(tree->named);
     free(tree->target);
@@ -105,8 +121,10 @@ static void tree_name_snapshot(struct tree *tree, const struct record_snapshot_d
 {
     struct named *named = tree_name(tree, disk->file, disk->format);
 
-    if (named)
+    if (named) {
         named->owned = deleted;
+        named->begun = deleted && !disk->backing;
+    }
     named = tree_name(tree, disk->backing, NULL);
     if (!named)
         return;
@@ -122,6 +140,20 @@ static bool tree_changes(const struct tree *tree)
         if (tree->named[i].owned || tree->named[i].goal)
             return true;
     return false;
+}
+
+static void tree_fill_open(struct tree *tree, const struct domain *domain,
+                           const struct record_disk *disk)
+{
+    const struct view_node *node = disk_top(domain, disk);
+
+    tree->open = xzalloc((disk->n_chain + 1) * sizeof(*tree->open));
+    for (; node && tree->n_open < disk->n_chain; node = view_below(domain->view, node)) {
+        struct open_layer *open = &tree->open[tree->n_open];
+
+        open->file = xstrdup(disk->chain[tree->n_open++].file);
+        open->node = xstrdup(node->name);
+    }
 }
 
 static void tree_need(struct tree *tree, const char *target, const char *file)
@@ -156,6 +188,8 @@ static void tree_fill(struct tree *tree, const struct job *job, bool reverts,
     if (active)
         active->needed = active->active = true;
     tree_fill_others(tree, domain);
+    if (domain->connected)
+        tree_fill_open(tree, domain, disk);
     TAILQ_FOREACH (snapshot, &domain->snapshots, link) {
         bool meant = strcmp(snapshot->record.name, job->record.snapshot) == 0;
 
@@ -220,6 +254,41 @@ static int tree_read(struct tree *tree, struct error *err)
     return 0;
 }
 
+static int tree_mismatch(const struct tree *tree, const char *open, const char *found,
+                         struct error *err)
+{
+    error_set(
+        err, SNAPVM_ERROR_MISMATCH,
+        "disk %s: QEMU reads %s where the image headers tell of %s; nothing is changed before "
+        "they agree: domain.check says more",
+        tree->target, open, found);
+    error_text(err, "expected", open);
+    return error_text(err, "found", found);
+}
+
+/* The layers that QEMU has open are those that the headers tell of, and are called as QEMU calls
+ * them. */
+static int tree_match_open(struct tree *tree, struct error *err)
+{
+    struct layer *layer = NULL;
+    struct image_id id;
+
+    for (unsigned i = 0; i < tree->n_open; i++) {
+        struct open_layer *open = &tree->open[i];
+
+        if (image_identify(open->file, &id, err) < 0)
+            return -1;
+        layer = i == 0 ? tree_find(tree, &id) : layer->below;
+        if (!layer || !image_same(&layer->image.id, &id))
+            return tree_mismatch(tree, open->file, layer ? layer->image.file : "none", err);
+        xstrset(&layer->image.file, open->file);
+        xstrset(&layer->node, open->node);
+    }
+    if (layer && layer->below)
+        return tree_mismatch(tree, "none", layer->below->image.file, err);
+    return 0;
+}
+
 /* What a snapshot that stays froze has to be known with all that it reads through to. */
 static int tree_unknown(const struct named *named, struct error *err)
 {
@@ -270,6 +339,7 @@ static int tree_mark_named(struct tree *tree, struct error *err)
         layer->needed |= named->needed;
         layer->goes |= named->goes;
         layer->owned |= named->owned;
+        layer->begun |= named->begun;
     }
     tree_mark_unsaved(tree);
     return 0;
@@ -283,11 +353,14 @@ static void tree_mark(struct tree *tree, const struct needed *others)
     for (layer = tree->layers; layer; layer = layer->next)
         layer->needed |= needed_has(others, &layer->image.id) ||
                          needed_has(tree->others, &layer->image.id);
-    for (layer = tree->layers; layer; layer = layer->next) {
-        layer->goes &= !layer->needed;
+    for (layer = tree->layers; layer; layer = layer->next)
         for (struct layer *at = layer; layer->needed && at; at = at->below)
             at->leads = true;
-    }
+    for (layer = tree->layers; layer; layer = layer->next)
+        if (layer->begun && layer->leads && layer->below)
+            layer->below->goes = true;
+    for (layer = tree->layers; layer; layer = layer->next)
+        layer->goes &= !layer->needed;
     for (layer = tree->layers; layer; layer = layer->next)
         if (layer->leads && layer->below) {
             layer->below->branches++;
@@ -302,6 +375,7 @@ static void survey_run(void *arg)
     needed_follow(&survey->others);
     for (unsigned i = 0; i < survey->n_trees && !survey->err.code; i++)
         if (tree_changes(&survey->trees[i]) && tree_read(&survey->trees[i], &survey->err) == 0 &&
+            tree_match_open(&survey->trees[i], &survey->err) == 0 &&
             tree_mark_named(&survey->trees[i], &survey->err) == 0)
             tree_mark(&survey->trees[i], survey->others);
 }
@@ -315,17 +389,18 @@ static void survey_put(struct survey *survey, const struct tree *tree, const cha
         record_job_add_image(&survey->job->record, tree->target, role, layer->image.file);
 
     xstrset(&image->format, layer->image.format);
+    xstrset(&image->node, layer->node);
     image->virtual_size = layer->image.virtual_size;
 }
 
-/* One that nobody may have open. */
+/* One that nobody but the domain's QEMU may have open. */
 static void survey_add(struct survey *survey, const struct tree *tree, const char *role,
                        const struct layer *layer)
 {
     const struct image_holders *holders = &layer->image.holders;
 
     survey_put(survey, tree, role, layer);
-    if (!survey->err.code && (holders->readers || holders->writers))
+    if (!survey->err.code && !layer->node && (holders->readers || holders->writers))
         image_in_use(&survey->err, layer->image.file);
 }
 
@@ -354,11 +429,27 @@ static void survey_add_strand(struct survey *survey, const struct tree *tree,
             survey_add(survey, tree, "above", above);
 }
 
+/* QEMU has one job a disk. */
+static void survey_two(struct survey *survey, const struct tree *tree)
+{
+    error_set(&survey->err, SNAPVM_ERROR_UNSUPPORTED,
+              "layers in two places of disk %s would be merged, which needs a guest that is shut "
+              "off: delete the snapshots one by one",
+              tree->target);
+    error_text(&survey->err, "feature", "merging in two places of a running guest's disk");
+}
+
 static void survey_add_tree(struct survey *survey, const struct tree *tree)
 {
+    unsigned open = 0;
+
     for (const struct layer *top = tree->layers; top; top = top->next)
-        if (top->leads && !is_merged(top) && top->below && is_merged(top->below))
+        if (top->leads && !is_merged(top) && top->below && is_merged(top->below)) {
             survey_add_strand(survey, tree, top);
+            open += top->node != NULL;
+        }
+    if (open > 1 && !survey->err.code)
+        survey_two(survey, tree);
     for (const struct layer *layer = tree->layers; layer; layer = layer->next)
         if (is_worthless(layer))
             survey_add(survey, tree, "branch", layer);
@@ -428,6 +519,8 @@ static void survey_done(void *arg)
         else
             survey_add_tree(survey, &survey->trees[i]);
     }
+    if (!survey->reverts && !survey->err.code)
+        delete_choose_plan(survey->job);
     survey->done(survey->arg, survey->err.code ? &survey->err : NULL);
     survey_free(survey);
 }

@@ -6,10 +6,12 @@
 #include "base/memory.h"
 #include "domain/domains.h"
 #include "job/engine.h"
+#include "job/leg.h"
 #include "job/stall.h"
 #include "job/walk.h"
 #include "proto/snapvm-errors.h"
 #include "qemu/qmp-command.h"
+#include "qemu/qmp.h"
 
 struct tuning {
     struct engine *engine;
@@ -17,6 +19,8 @@ struct tuning {
     enum { TUNE_SPEED, TUNE_PAUSE, TUNE_RESUME } what;
     engine_started_fn done;
     void *arg;
+    unsigned outstanding; /* replies of QEMU, one a leg of a job of several disks */
+    struct error failure; /* the first of them */
 };
 
 static int tune_error(const struct job *job, struct error *err)
@@ -33,18 +37,21 @@ static bool tune_runs(const struct job *job)
     const char *name = job_step(job)->name;
 
     return !job_has(job, JOB_UNDOING) &&
-           (strcmp(name, "converge") == 0 || strcmp(name, "merge-converge") == 0);
+           (strcmp(name, "converge") == 0 || strcmp(name, "merge-converge") == 0 ||
+            strcmp(name, "delete-converge") == 0);
 }
 
 static bool tune_begins(const struct job *job)
 {
     return !job_has(job, JOB_UNDOING) &&
-           (job_is_before(job, "converge") || job_is_before(job, "merge-converge"));
+           (job_is_before(job, "converge") || job_is_before(job, "merge-converge") ||
+            job_is_before(job, "delete-converge"));
 }
 
 static void tune_end(struct tuning *tuning, struct job *job, const struct error *err)
 {
     tuning->done(tuning->arg, err ? NULL : job, err);
+    error_clear(&tuning->failure);
     free(tuning);
 }
 
@@ -82,17 +89,50 @@ static void tune_done(void *arg, const struct error *err)
     tune_end(tuning, job, err);
 }
 
+static void tune_reply(void *arg, const struct error *err)
+{
+    struct tuning *tuning = arg;
+
+    if (err && !tuning->failure.code)
+        error_copy(&tuning->failure, err);
+    if (--tuning->outstanding == 0)
+        tune_done(tuning, tuning->failure.code ? &tuning->failure : NULL);
+}
+
+static void tune_send_one(struct tuning *tuning, struct job *job, const char *name)
+{
+    tuning->outstanding++;
+    if (tuning->what == TUNE_SPEED)
+        qmp_job_set_speed(job_qmp(job), name, tuning->bandwidth, tune_reply, tuning);
+    else if (tuning->what == TUNE_PAUSE)
+        qmp_job_pause(job_qmp(job), name, tune_reply, tuning);
+    else
+        qmp_job_resume(job_qmp(job), name, tune_reply, tuning);
+}
+
+/* Whether QEMU would take it for this job: one that is pending has no speed, and goes on. */
+static bool tune_fits(const struct tuning *tuning, enum view_job_status status)
+{
+    bool paused = status == VIEW_JOB_PAUSED || status == VIEW_JOB_STANDBY;
+
+    if (tuning->what == TUNE_RESUME)
+        return paused;
+    return paused || status == VIEW_JOB_RUNNING || status == VIEW_JOB_READY;
+}
+
 static void tune_send(struct tuning *tuning, struct job *job)
 {
     char name[JOB_NAME_SIZE];
 
-    job_qemu_name(job, job->record.disk, name);
-    if (tuning->what == TUNE_SPEED)
-        qmp_job_set_speed(job_qmp(job), name, tuning->bandwidth, tune_done, tuning);
-    else if (tuning->what == TUNE_PAUSE)
-        qmp_job_pause(job_qmp(job), name, tune_done, tuning);
-    else
-        qmp_job_resume(job_qmp(job), name, tune_done, tuning);
+    tuning->outstanding = 1;
+    qmp_cork(job_qmp(job));
+    if (job->record.disk)
+        tune_send_one(tuning, job, job_qemu_name(job, job->record.disk, name));
+    for (struct leg leg = leg_first(job); leg.job && !job->record.disk; leg = leg_next(job, &leg))
+        if (tune_fits(tuning, leg_status(&leg, job->domain->view)))
+            tune_send_one(tuning, job, leg.name);
+    qmp_uncork(job_qmp(job));
+    tune_reply(tuning, NULL);
 }
 
 static void tune_begun(void *arg, struct job *job, const struct error *err _unused_)

@@ -66,6 +66,7 @@ class Result:
         self.outcome = None
         self.error = None
         self.boundaries = []
+        self.begun = 0
         self.commands = []
         self.agent_commands = []
         self.rows = set()
@@ -84,6 +85,7 @@ def run(task, keep=False):
             result.error += "\n" + world.daemon.log_tail(4000)
     finally:
         result.boundaries = result.boundaries or world.boundaries()
+        result.begun = world.begun
         result.commands = world.fake.names("qmp")
         result.agent_commands = world.fake.names("agent")
         if world.daemon.log.exists():
@@ -149,7 +151,7 @@ def after_fault(world, task):
 # ---- which tasks ----
 
 def crash_tasks(scenario, dry, everything):
-    for n in range(1, len(dry.boundaries) + 1):
+    for n in range(dry.begun + 1, len(dry.boundaries) + 1):
         yield Task(scenario, at=n)
         for both in ("run", "drop") if everything else (("run", "drop")[n % 2],):
             yield Task(scenario, at=n, both=both)
@@ -264,7 +266,7 @@ def series(scenario, options, pool, report, faults):
     make = fault_tasks if faults else crash_tasks
     work = [(run_first, [(task, options.keep) for task in make(scenario, dry, options.all)])]
     if options.share and not faults:
-        first = range(1, len(dry.boundaries) + 1, options.share)
+        first = range(dry.begun + 1, len(dry.boundaries) + 1, options.share)
         work.append((run_second, [(scenario, n, options.keep) for n in first]))
     results = []
     for function, items in work:

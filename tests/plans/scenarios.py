@@ -30,6 +30,10 @@ class Scenario:
                                         "disk": fault_disk}
 
 
+    def layers_of(self, _target):
+        """How many layers the chain of a disk has."""
+        return self.layers
+
     @staticmethod
     def without_job(_world):
         """What became of it where no job tells."""

@@ -6,6 +6,7 @@ answered: before a crash, after it, and once more at the end. What was once answ
 true.
 """
 
+import json
 import os
 import shutil
 import tempfile
@@ -22,6 +23,24 @@ SIZE = 64 << 20
 TIMEOUT = 15
 SHORT_TIMEOUTS = {"qmp": {"greeting_timeout_ms": 2000, "command_timeout_ms": 400},
                   "agent": {"timeout_ms": 250, "freeze_timeout_ms": 300}}
+
+
+LIB = os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "lib")
+TOOL = """#!/usr/bin/python3
+import json, os, subprocess, sys
+sys.path.insert(0, {lib!r})
+import fakecontent, fakeqcow2
+words, merged = sys.argv[1:], None
+if words[0] == "commit":
+    files = fakeqcow2.chain(words[-1])
+    files = files[:files.index(words[words.index("-b") + 1]) + 1]
+    merged = [fakecontent.image_key(path) for path in files]
+status = subprocess.run(["qemu-img", *words]).returncode
+if status == 0 and merged:
+    with open({log!r}, "a") as log:
+        log.write(json.dumps(merged) + "\\n")
+sys.exit(1 if os.path.exists({log!r} + ".fails") else status)
+"""
 
 
 class Wrong(Exception):
@@ -43,15 +62,37 @@ class World:
         disks = [disk(name, files, scenario.style) for name, files in self.chains.items()]
         self.fake = FakeQemu(guest, disks,
                              agent=scenario.agent, running=scenario.running)
-        self.daemon = Daemon(self.root, settings=settings)
+        self.tool_log = os.path.join(self.root, "qemu-img.log")
+        self.daemon = Daemon(self.root, settings={**(settings or {}),
+                                                  "images": {"qemu_img": self.make_tool()}})
         self.list_file = os.path.join(self.root, "boundaries")
         self.answers = {}       # request id -> the last answer
         self.errors = {}        # request id -> the last RpcError
         self.client = None
+        self.begun = 0          # boundaries passed before what the scenario is about
+
+    def make_tool(self):
+        """qemu-img, which tells what it has merged: the files may be gone when somebody asks."""
+        path = os.path.join(self.root, "qemu-img")
+        with open(path, "w", encoding="utf-8") as script:
+            script.write(TOOL.format(lib=LIB, log=self.tool_log))
+        os.chmod(path, 0o755)
+        return path
+
+    def tool_commits(self):
+        """The commits that were done by image tools: content keys from the top to the base."""
+        if not os.path.exists(self.tool_log):
+            return []
+        with open(self.tool_log, encoding="utf-8") as log:
+            return [json.loads(line) for line in log]
+
+    def mark(self):
+        """What the scenario is about begins; what is before has scenarios of its own."""
+        self.begun = self.begun or len(self.boundaries())
 
     def make_chain(self, name):
         files = []
-        for layer in range(self.scenario.layers):
+        for layer in range(self.scenario.layers_of(name)):
             path = os.path.join(self.images, f"{name}-{layer}.qcow2")
             fakeqcow2.create(path, SIZE, files[-1] if files else None)
             files.append(path)

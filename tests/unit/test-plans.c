@@ -7,9 +7,9 @@
 /* --- the tables as such --- */
 
 static const struct plan *const all_plans[] = {
-    &plan_snapshot,   &plan_back,       &plan_off_snapshot, &plan_commit, &plan_copy,
-    &plan_keep,       &plan_copied,     &plan_merge,        &plan_pull,   &plan_off_commit,
-    &plan_off_active, &plan_off_delete, &plan_off_revert,
+    &plan_snapshot,   &plan_back,   &plan_off_snapshot, &plan_commit,     &plan_copy,
+    &plan_keep,       &plan_copied, &plan_merge,        &plan_pull,       &plan_off_commit,
+    &plan_off_active, &plan_delete, &plan_off_delete,   &plan_off_revert,
 };
 
 START_TEST(steps_are_found_by_their_names)

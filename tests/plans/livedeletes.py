@@ -1,0 +1,190 @@
+"""Snapshots of a running guest that are deleted with their data: what a client asks for, and what must
+hold afterwards.
+
+Snapshot sK froze layer K-1 of each disk. What it holds is known: the slots that these layers had when
+the test began. Where a deletion failed, the tree still says the truth of each disk, and the deletion
+can be asked for again, of the guest as it is then: running, or dead and therefore shut off.
+"""
+
+import os
+
+import fakeqcow2
+from checks import (check_events, check_findings, check_images, check_qemu, disks_now, require,
+                    wait_jobs)
+from client import RpcError
+from fakecontent import SLOTS, Content, image_key
+from scenarios import Scenario
+from world import DOMAIN, TIMEOUT, Wrong
+
+
+class Delete(Scenario):
+    kind = "delete"
+    deletes = True
+
+    def __init__(self, name, expects, snapshot, left, current, params=None, short=None,
+                 cancels=False, **more):
+        """`short`: a disk that the last snapshot does not have. `left`: {name: parent}."""
+        more.setdefault("layers", 4)
+        super().__init__(name, expects, **more)
+        self.snapshot, self.left, self.current, self.short = snapshot, left, current, short
+        self.params = params or {}
+        self.cancels = cancels
+
+    def layers_of(self, target):
+        return self.layers - (target == self.short)
+
+    def define(self, world):
+        for number in range(1, self.layers):
+            disks = [{"disk": target, "mode": "external", "file": files[number],
+                      "format": "qcow2", "backing": files[number - 1]}
+                     for target, files in world.chains.items() if number < len(files)]
+            record = {"name": f"s{number}", "parent": f"s{number - 1}" if number > 1 else None,
+                      "created": f"2026-01-0{number}T00:00:00Z", "state": "running",
+                      "memory": "no", "disks": disks}
+            world.ask(f"define-s{number}", "snapshot.redefine", domain=DOMAIN, snapshot=record,
+                      current=True)
+
+    def act(self, world):
+        self.define(world)
+        world.mark()
+        how = {"wait": "no"} if self.cancels else {}
+        job = world.ask("delete", "snapshot.delete", domain=DOMAIN, name=self.snapshot,
+                        **self.params, **how)
+        if job and self.cancels:
+            world.ask("cancel", "job.cancel", job=job["id"], wait="ended")
+
+    def check_all(self, world, clean):
+        """As checks.check_all."""
+        jobs = wait_jobs(world)
+        disks = disks_now(world)
+        if disks is None or (not disks and not world.fake.alive):
+            require(not jobs, f"jobs of a domain that is not known: {jobs}")
+            return "unknown"
+        result = jobs[0]["outcome"]["result"] if jobs else "refused"
+        if clean:
+            require(result in self.expects.split(),
+                    f"expected {self.expects}, is {result}; {world.errors or jobs}")
+        check_truth(world, jobs, disks)
+        if jobs and result != "completed":
+            check_again(world)
+        if jobs:
+            check_done(world)
+        check_findings(world)
+        check_events(world, world.jobs())
+        return result
+
+
+def content_of(world):
+    """What the images hold, with what qemu-img has merged since QEMU ended: of that the fake knows
+    nothing."""
+    content = Content.from_json(world.fake.state()["content"])
+    for *keys, base in world.tool_commits():
+        for slot in content.allocated(keys):
+            content.copy(keys, slot, base)
+        content.flush(base)
+    return content
+
+
+def check_truth(world, jobs, disks):
+    """Right after it came to rest, however it ended."""
+    alive = world.fake.alive
+    content = content_of(world)
+    for target in world.chains:
+        fault = content.fault(target, disks[target])
+        require(fault is None, f"domain.get names a wrong image: {fault}")
+    if alive:
+        check_images(world, disks, alive)
+        check_qemu(world, disks)
+    check_snapshots(world, content)
+    for job in jobs:
+        for entry in job["outcome"]["files"]:
+            there, active = os.path.exists(entry["file"]), entry["file"] in disks.values()
+            require(active == (entry["state"] == "active"), f"{entry} beside {disks}")
+            require(there == (entry["state"] != "removed"), f"{entry}: the file is there: {there}")
+
+
+def check_snapshots(world, content):
+    """Each snapshot holds what it froze, or says that nothing does."""
+    for snapshot in world.call("snapshot.list", domain=DOMAIN)["snapshots"]:
+        layers = int(snapshot["name"][1:])
+        for disk in snapshot["disks"]:
+            if disk["backing"] is None:
+                continue
+            promised = content.promised[disk["disk"]]
+            wanted = {SLOTS + layer: promised[SLOTS + layer] for layer in range(layers)}
+            keys = [image_key(path) for path in fakeqcow2.chain(disk["backing"])]
+            found = {slot: content.read(keys, slot, "flushed")
+                     for slot in content.allocated(keys)}
+            require(found == wanted, f"{snapshot['name']} of {disk['disk']} holds {found} in "
+                                     f"{disk['backing']} and not {wanted}")
+
+
+def check_again(world):
+    """What was not done is asked for again, and is done then. A monitor that is lost under it as the
+    last of what went wrong is asked once more."""
+    if world.fake.alive:
+        world.fake.order("disarm")
+    job = ask_again(world)
+    if (job["outcome"]["error"] or {}).get("data", {}).get("kind") == "QemuGone":
+        world.daemon.wait_domain(DOMAIN, timeout=TIMEOUT)
+        job = ask_again(world)
+    require(job["outcome"]["result"] == "completed", f"asked again: {job}")
+    check_truth(world, [job], disks_now(world))
+
+
+def ask_again(world):
+    scenario = world.scenario
+    try:
+        world.call("snapshot.get", domain=DOMAIN, name=scenario.snapshot)
+    except RpcError as error:
+        raise Wrong(f"the snapshot is gone, and its deletion failed: {error}") from None
+    return world.call("snapshot.delete", domain=DOMAIN, name=scenario.snapshot, **scenario.params)
+
+
+def check_done(world):
+    """The tree and the folder in the end."""
+    scenario = world.scenario
+    snapshots = {snapshot["name"]: snapshot
+                 for snapshot in world.call("snapshot.list", domain=DOMAIN)["snapshots"]}
+    parents = {name: snapshot["parent"] for name, snapshot in snapshots.items()}
+    require(parents == scenario.left, f"left: {parents}")
+    domain = world.call("domain.get", domain=DOMAIN)
+    require(domain["current_snapshot"] == scenario.current, f"current: {domain}")
+    known = {layer["file"] for disk in domain["disks"] for layer in disk["chain"]}
+    known |= {disk["backing"] for snapshot in snapshots.values() for disk in snapshot["disks"]}
+    there = {os.path.join(world.images, name) for name in os.listdir(world.images)}
+    require(there == known, f"left over: {there - known}; missing: {known - there}")
+    for disk in domain["disks"]:
+        headers = fakeqcow2.chain(disk["active"])
+        require(headers == [layer["file"] for layer in disk["chain"]],
+                f"the headers say {headers}: {disk['chain']}")
+
+
+DELETES = [
+    Delete("live-inner", "completed", "s2", {"s1": None, "s3": "s1"}, "s3", quick=True),
+    Delete("live-inner-2", "completed", "s2", {"s1": None, "s3": "s1"}, "s3", disks=2, quick=True),
+    Delete("live-inner-drive", "completed", "s2", {"s1": None, "s3": "s1"}, "s3", style="drive"),
+    Delete("live-root", "completed", "s1", {"s2": None, "s3": "s2"}, "s3"),
+    Delete("live-current", "completed", "s3", {"s1": None, "s2": "s1"}, "s2", quick=True),
+    Delete("live-current-2", "completed", "s3", {"s1": None, "s2": "s1"}, "s2", disks=2),
+    Delete("live-current-drive", "completed", "s3", {"s1": None, "s2": "s1"}, "s2",
+           style="drive"),
+    Delete("live-current-paused", "completed", "s3", {"s1": None, "s2": "s1"}, "s2",
+           running=False, agent=False),
+    Delete("live-only", "completed", "s1", {}, None, layers=2),
+    Delete("live-mixed", "completed", "s2", {"s1": None, "s3": "s1"}, "s3", disks=2, short="vdb",
+           quick=True),
+    Delete("live-children", "completed", "s2", {"s1": None}, "s1", {"children": True}),
+    Delete("live-children-only", "completed", "s1", {"s1": None}, "s1", {"children_only": True},
+           disks=2),
+    Delete("live-fails-to-run", "failed", "s2", {"s1": None, "s3": "s1"}, "s3", disks=2,
+           job_fault="run", fault_disk="vdb", quick=True),
+    Delete("live-fails-to-prepare", "failed", "s3", {"s1": None, "s2": "s1"}, "s2", disks=2,
+           job_fault="prepare", fault_disk="vdb"),
+    Delete("live-inner-fails-to-switch", "failed", "s2", {"s1": None, "s3": "s1"}, "s3", disks=2,
+           job_fault="finalize", fault_disk="vdb", quick=True),
+    Delete("live-current-fails-to-switch", "failed", "s3", {"s1": None, "s2": "s1"}, "s2", disks=2,
+           job_fault="finalize", fault_disk="vda", quick=True),
+    Delete("live-cancelled", "cancelled completed", "s2", {"s1": None, "s3": "s1"}, "s3", disks=2,
+           cancels=True),
+]
