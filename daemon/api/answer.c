@@ -12,8 +12,11 @@
 #include "domain/disk.h"
 #include "domain/domains.h"
 #include "job/engine.h"
+#include "job/job.h"
+#include "job/plan.h"
 #include "journal/journal.h"
 #include "proto/snapvm-errors.h"
+#include "qemu/process.h"
 
 /* A snapshot that was not taken is an error of the call that asked for it; other jobs that ended
  * are told as they ended. */
@@ -123,6 +126,28 @@ struct domain *answer_need_domain(struct call *call)
     if (!domain)
         call_error(call, &err);
     return domain;
+}
+
+static void answer_run_again(void *arg, struct job *job _unused_, const struct error *err _unused_)
+{
+    struct call *call = arg;
+
+    call_method(call)->handler(call);
+}
+
+bool answer_waits_settled(struct call *call, const struct domain *domain)
+{
+    struct job *job;
+
+    TAILQ_FOREACH (job, &domain->jobs, link) {
+        if (job->plan->look || job->phase == PHASE_ENDING || job->phase == PHASE_ENDED)
+            continue;
+        if (process_alive(&job->record.qemu))
+            continue; /* asked of the system: that it has ended may not have been noticed yet */
+        engine_wait(job, WAIT_ENDED, 0, answer_run_again, call);
+        return true;
+    }
+    return false;
 }
 
 void answer_no_job(struct call *call, int64_t id)

@@ -29,6 +29,11 @@ struct record_job;
 void answer_history_job(void *call, const struct record_job *jobs, unsigned n,
                         const struct error *err);
 
+/* Whether the call has to wait, as a job's QEMU has ended and what that left is not settled: the
+ * handler is run again then. For who tells what a disk is: an image that is named is not removed by
+ * the settlement. */
+bool answer_waits_settled(struct call *call, const struct domain *domain);
+
 /* The domain that the call's parameter "domain" names; answers the call and returns NULL when there
  * is none. */
 struct domain *answer_need_domain(struct call *call);

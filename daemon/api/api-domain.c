@@ -254,7 +254,7 @@ void domain_get_handle(struct call *call)
 {
     struct domain *domain = answer_need_domain(call);
 
-    if (domain)
+    if (domain && !answer_waits_settled(call, domain))
         call_result(call, wire_domain(domain));
 }
 
@@ -263,7 +263,7 @@ void domain_blockdev_handle(struct call *call)
     struct domain *domain = answer_need_domain(call);
     json_object *result, *array;
 
-    if (!domain)
+    if (!domain || answer_waits_settled(call, domain))
         return;
     result = json_object_new_object();
     array = json_object_new_array();

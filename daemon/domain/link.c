@@ -317,6 +317,13 @@ void link_look_port(struct domain_link *link, link_port_fn fn, void *arg)
     qmp_query_view(domain->qmp, LOOK_PORTS, link_port_looked, look);
 }
 
+/* Whether something waits for the QEMU that was known, which lives or is still about to end. */
+static bool link_is_bound(const struct domain *domain)
+{
+    return !domain->gone && (!TAILQ_EMPTY(&domain->jobs) || domain->debt) &&
+           process_alive(&domain->record.qemu);
+}
+
 static void link_up(void *arg)
 {
     struct domain_link *link = arg;
@@ -329,6 +336,17 @@ static void link_up(void *arg)
         log_error("domain %s: its QEMU runs in another pid namespace and cannot be identified; "
                   "run snapvmd in a namespace that sees it",
                   domain->record.name);
+        domain->qmp = qmp_free(domain->qmp);
+        link_later(link->retry, &link->retry_ms);
+        return;
+    }
+    if (!process_same(process, &domain->record.qemu) && link_is_bound(domain)) {
+        /* What the old one still does to the images decides how its jobs end. */
+        log_warning(
+            "domain %s: another QEMU (pid %d) answers on %s, while the one that its jobs run "
+            "in (pid %d) has not ended: it is waited for",
+            domain->record.name, (int)process->pid, domain->record.qmp,
+            (int)domain->record.qemu.pid);
         domain->qmp = qmp_free(domain->qmp);
         link_later(link->retry, &link->retry_ms);
         return;

@@ -27,8 +27,8 @@ static void engine_undo(struct job *job);
 static void engine_set_phase(struct job *job, enum job_phase phase)
 {
     job->phase = phase;
-    if (phase == PHASE_AWAY)
-        xstrset(&job->record.state, "waiting");
+    for (unsigned i = 0; i < job->n_members && phase == PHASE_AWAY; i++)
+        xstrset(&job->members[i]->record.state, "waiting");
 }
 
 static void engine_tell_news(struct job *job, struct journal_txn *txn)

@@ -270,6 +270,14 @@ static bool file_is_ours(struct file *file)
     return file_is_untouched(file);
 }
 
+/* Whether somebody has it open by QEMU's locks: not every QEMU has a monitor of ours. */
+static bool file_is_held(const struct file *file)
+{
+    struct image_holders holders = {0};
+
+    return image_holders(file->path, &holders, NULL) < 0 || holders.readers || holders.writers;
+}
+
 static void files_run_remove_overlays(void *arg)
 {
     struct file_task *task = arg;
@@ -277,17 +285,10 @@ static void files_run_remove_overlays(void *arg)
     for (unsigned i = 0; i < task->n_files; i++) {
         struct file *file = &task->files[i];
 
-        if (file->made && file_is_ours(file))
+        /* One that a guest was started from is its disk, whatever was meant. */
+        if (file->made && file_is_ours(file) && !file_is_held(file))
             file->removed = image_remove(file->path, &file->id, &task->err) == 0;
     }
-}
-
-/* Whether somebody has it open by QEMU's locks: not every QEMU has a monitor of ours. */
-static bool file_is_held(const struct file *file)
-{
-    struct image_holders holders = {0};
-
-    return image_holders(file->path, &holders, NULL) < 0 || holders.readers || holders.writers;
 }
 
 static void files_run_remove_made(void *arg)

@@ -38,7 +38,8 @@ static void engine_viewed_job(struct job *job)
         if (job->failure.code == SNAPVM_ERROR_QEMU_GONE)
             error_clear(&job->failure); /* a command was cut off: the view tells how far it came */
         job->acted = false; /* a yes from before the loss is old: what was accepted may be undone */
-        xstrset(&job->record.state, "running");
+        for (unsigned i = 0; i < job->n_members; i++)
+            xstrset(&job->members[i]->record.state, "running");
         engine_judge(job);
         break;
     case PHASE_LOOKING:

@@ -256,6 +256,25 @@ START_TEST(known_files_after_a_crash)
 }
 END_TEST
 
+/* Somebody started a guest from it: QEMU holds a lock on byte 100 of what it reads. */
+START_TEST(what_a_guest_has_open_stays)
+{
+    struct flock lock = {.l_type = F_RDLCK, .l_start = 100, .l_len = 1};
+    int fd;
+
+    ck_assert_int_eq(create(), 0);
+    fd = open(scene.over[0], O_RDONLY | O_CLOEXEC);
+    ck_assert_int_eq(fcntl(fd, F_OFD_SETLK, &lock), 0);
+    ck_assert_int_eq(take_back(), 0);
+    ck_assert(is_there(scene.over[0]));
+    ck_assert_msg(!overlay(0)->state, "%s", overlay(0)->state);
+    ck_assert(!is_there(scene.over[1]));
+    close(fd);
+    ck_assert_int_eq(take_back(), 0);
+    ck_assert(!is_there(scene.over[0]));
+}
+END_TEST
+
 static const struct dry_row {
     bool first, second; /* there */
     bool data, garbage; /* in the second */
@@ -301,6 +320,7 @@ static TCase *back_case(void)
 
     tcase_add_loop_test(tcase, unknown_files_after_a_crash, 0, N_LEFT);
     tcase_add_test(tcase, known_files_after_a_crash);
+    tcase_add_test(tcase, what_a_guest_has_open_stays);
     tcase_add_loop_test(tcase, overlays_without_data, 0, N(dry_rows));
     return tcase;
 }
