@@ -12,6 +12,7 @@ the t (1) occurrences from there on, counted since it was ordered. What `do` may
           die-before, die-after      QEMU dies before, after it is executed, and says nothing more
           die-replied                QEMU dies once the reply is sent
           die-in-N                   QEMU dies in a transaction, behind N of its actions
+          quit                       QEMU ends in order before it
           stop, cont                 a stranger's command comes first
           others (commands)          several of them, each a pair of name and arguments
   agent   see fakeagent.Agent.faulty

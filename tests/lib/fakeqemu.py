@@ -355,7 +355,12 @@ class FakeQemu:
         if self.pid == 0:
             _child(child, options)
         child.close()
+        self.pidfd = os.pidfd_open(self.pid)
         self._read()
+
+    def ended(self, wait=False):
+        """Whether the process has ended, asked of the kernel alone."""
+        return bool(select.select([self.pidfd], [], [], None if wait else 0)[0])
 
     def _read(self):
         line = self.reader.readline()
@@ -434,6 +439,7 @@ class FakeQemu:
         self.kill()
         self.reader.close()
         self.control.close()
+        os.close(self.pidfd)
 
 
 def _child(control, options):

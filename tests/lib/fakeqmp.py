@@ -152,6 +152,10 @@ class Monitor:
                 self.perform(request, name, arguments)
             self.die = "replied" if kind == "die-replied" else "silent"
             return None
+        if kind == "quit":
+            self.machine.execute("quit", {})
+            self.blocked = True
+            return None
         if kind == "drop-replied":
             self.perform(request, name, arguments)
             self.drop = self.blocked = True

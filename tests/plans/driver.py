@@ -27,6 +27,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..
 
 import daemon  # noqa: E402
 from checks import check_all, check_repeated  # noqa: E402
+from client import RpcError  # noqa: E402
 from fakeqemu import Died  # noqa: E402
 from settled import rows, unlisted  # noqa: E402
 from world import FOLDER, SHORT_TIMEOUTS, World, Wrong  # noqa: E402
@@ -77,7 +78,8 @@ def run(task, keep=False):
     world = World(task.scenario, SHORT_TIMEOUTS if task.fault else None)
     try:
         misfortune(world, task, result)
-    except (Wrong, Died, OSError, RuntimeError, AssertionError, KeyError, TypeError) as error:
+    except (Wrong, Died, RpcError, OSError, RuntimeError, AssertionError, KeyError,
+            TypeError) as error:
         result.error = f"{type(error).__name__}: {error}"
         if not isinstance(error, Wrong):
             result.error += "\n" + traceback.format_exc()
@@ -117,7 +119,7 @@ def misfortune(world, task, result):
         recover(world, None)
     if task.fault:
         after_fault(world, task)
-    result.outcome = check_all(world, clean=not (result.crashed or task.fault))
+    result.outcome = check_all(world, clean=not (result.crashed or task.both or task.fault))
     if not task.both and not task.fault:
         check_repeated(world)
 

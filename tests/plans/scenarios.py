@@ -118,7 +118,7 @@ class Commit(Scenario):
             how = {"wait": "no", "bandwidth": 1} if slow else {"wait": "ready"}
             job = world.ask(f"commit-{target}", "block.commit", domain=DOMAIN, disk=target,
                             active=True, delete=self.deletes, **how)
-            if job is None or not world.fake.alive:
+            if job is None or world.fake.ended():
                 return
             jobs.append(job["id"])
         if self.end == "pivot":
@@ -166,7 +166,7 @@ class Copy(Scenario):
                 job = world.ask(f"copy-{target}", "block.copy", domain=DOMAIN, disk=target,
                                 dest=dest, shallow=self.shallow, reuse=self.reuse,
                                 auto_pivot=self.auto, **how)
-            if job is None or not world.fake.alive:
+            if job is None or world.fake.ended():
                 return
             jobs.append(job["id"])
         if self.end == "pivot" and not self.auto:
@@ -204,7 +204,7 @@ class Merge(Scenario):
                 params.update(top=f"{target}[{self.top}]", delete=self.deletes)
             method = "block.pull" if self.top is None else "block.commit"
             job = world.ask(f"merge-{target}", method, domain=DOMAIN, disk=target, **params, **how)
-            if job is None or not world.fake.alive:
+            if job is None or world.fake.ended():
                 return
             jobs.append(job["id"])
         for job in jobs if self.end else ():
