@@ -78,22 +78,28 @@ size_t fsf_say_status(char *answer, bool frozen, unsigned int left_ms)
 size_t fsf_say_info(char *answer, const char *version, bool frozen)
 {
 	int used = snprintf(answer, FSF_ANSWER_MAX,
-			    "{\"return\": {\"version\": "
-			    "\"virtio-fsfreeze %.32s\", "
-			    "\"supported_commands\": [", version);
+			    "{\"return\": {\"version\": \"virtio-fsfreeze %.32s\", \"supported_commands\": [",
+			    version);
 
 	for (enum fsf_verb i = FSF_PING; i < FSF_UNKNOWN; i++) {
 		bool freezes = i == FSF_FREEZE || i == FSF_FREEZE_LIST;
 
 		used += snprintf(answer + used, FSF_ANSWER_MAX - (size_t)used,
-				 "%s{\"name\": \"%s\", \"enabled\": %s, "
-				 "\"success-response\": true}", i ? ", " : "",
+				 "%s{\"name\": \"%s\", \"enabled\": %s, \"success-response\": true}",
+				 i ? ", " : "",
 				 fsf_verb_name(i),
 				 frozen && freezes ? "false" : "true");
 	}
 	used += snprintf(answer + used, FSF_ANSWER_MAX - (size_t)used,
 			 "]}}\n");
 	return said(used);
+}
+
+static size_t say_failure(char *answer, const char *class, const char *desc)
+{
+	return said(snprintf(answer, FSF_ANSWER_MAX,
+			     "{\"error\": {\"class\": \"%s\", \"desc\": \"%s\"}}\n",
+			     class, desc));
 }
 
 /**
@@ -103,11 +109,12 @@ size_t fsf_say_info(char *answer, const char *version, bool frozen)
  */
 size_t fsf_say_refused(char *answer, enum fsf_verb verb)
 {
-	return said(snprintf(answer, FSF_ANSWER_MAX,
-			     "{\"error\": {\"class\": \"CommandNotFound\", "
-			     "\"desc\": \"Command %s has been disabled: the "
-			     "agent is in frozen state\"}}\n",
-			     fsf_verb_name(verb)));
+	char desc[128];
+
+	snprintf(desc, sizeof(desc),
+		 "Command %s has been disabled: the agent is in frozen state",
+		 fsf_verb_name(verb));
+	return say_failure(answer, "CommandNotFound", desc);
 }
 
 /**
@@ -116,10 +123,8 @@ size_t fsf_say_refused(char *answer, enum fsf_verb verb)
  */
 size_t fsf_say_unknown(char *answer)
 {
-	return said(snprintf(answer, FSF_ANSWER_MAX,
-			     "{\"error\": {\"class\": \"CommandNotFound\", "
-			     "\"desc\": \"The command has not been found: this "
-			     "agent freezes and thaws, no more\"}}\n"));
+	return say_failure(answer, "CommandNotFound",
+			   "The command has not been found: this agent freezes and thaws, no more");
 }
 
 /**
@@ -136,7 +141,5 @@ size_t fsf_say_error(char *answer, const char *text)
 		clean[size++] = *text < 0x20 || *text > 0x7e || *text == '"' ||
 				*text == '\\' ? '?' : *text;
 	clean[size] = 0;
-	return said(snprintf(answer, FSF_ANSWER_MAX,
-			     "{\"error\": {\"class\": \"GenericError\", "
-			     "\"desc\": \"%s\"}}\n", clean));
+	return say_failure(answer, "GenericError", clean);
 }

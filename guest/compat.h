@@ -25,25 +25,25 @@ typedef int fsf_count;
  * From 6.16 on the kernel's freezes may be told apart by an owner.
  */
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 16, 0)
-#define FSF_HOLDER(sb)	(sb), FREEZE_HOLDER_KERNEL, NULL
+#define FSF_HOLD(call, sb)	call(sb, FREEZE_HOLDER_KERNEL, NULL)
 #elif LINUX_VERSION_CODE >= KERNEL_VERSION(6, 6, 0)
-#define FSF_HOLDER(sb)	(sb), FREEZE_HOLDER_KERNEL
+#define FSF_HOLD(call, sb)	call(sb, FREEZE_HOLDER_KERNEL)
 #else
-#define FSF_HOLDER(sb)	(sb)
+#define FSF_HOLD(call, sb)	call(sb)
 #endif
 
 static inline int fsf_compat_freeze(struct super_block *sb)
 {
 	if (sb->s_op->freeze_super)
-		return sb->s_op->freeze_super(FSF_HOLDER(sb));
-	return freeze_super(FSF_HOLDER(sb));
+		return FSF_HOLD(sb->s_op->freeze_super, sb);
+	return FSF_HOLD(freeze_super, sb);
 }
 
 static inline int fsf_compat_thaw(struct super_block *sb)
 {
 	if (sb->s_op->thaw_super)
-		return sb->s_op->thaw_super(FSF_HOLDER(sb));
-	return thaw_super(FSF_HOLDER(sb));
+		return FSF_HOLD(sb->s_op->thaw_super, sb);
+	return FSF_HOLD(thaw_super, sb);
 }
 
 /* Two queues, each with a callback. */

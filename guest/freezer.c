@@ -71,7 +71,7 @@ MODULE_PARM_DESC(deadman_ms,
  * @changed_arg: for @changed
  */
 static struct freezer {
-	struct mutex lock;
+	struct mutex lock; /* see above */
 	wait_queue_head_t wake;
 	enum fsf_state state;
 	bool working;

@@ -32,8 +32,6 @@ static const char * const verb_names[] = {
 	[FSF_THAW] = "guest-fsfreeze-thaw",
 };
 
-#define FSF_VERBS	(sizeof(verb_names) / sizeof(verb_names[0]))
-
 /* What is still to be read of a command. Strings are decoded in place. */
 struct json {
 	char *at;
@@ -51,12 +49,12 @@ struct reading {
 
 const char *fsf_verb_name(enum fsf_verb verb)
 {
-	return verb < FSF_VERBS ? verb_names[verb] : "?";
+	return verb < FSF_UNKNOWN ? verb_names[verb] : "?";
 }
 
 static enum fsf_verb verb_of(const char *name)
 {
-	for (unsigned int i = 0; i < FSF_VERBS; i++)
+	for (unsigned int i = 0; i < FSF_UNKNOWN; i++)
 		if (strcmp(name, verb_names[i]) == 0)
 			return (enum fsf_verb)i;
 	return FSF_UNKNOWN;
