@@ -80,11 +80,14 @@ static int ldisc_open(struct tty_struct *tty)
 	if (tty != line.tty)
 		return -EPERM;
 	tty->receive_room = IN_SIZE;
+	/* One in use keeps its module, but this one is the module's to end. */
+	module_put(THIS_MODULE);
 	return 0;
 }
 
 static void ldisc_close(struct tty_struct *tty)
 {
+	__module_get(THIS_MODULE);
 }
 
 /* What there is no room for is lost, and the command with it. */
