@@ -18,6 +18,10 @@
  * upon which the worker gets on, sees that it is not wanted any more, and
  * leaves what it has to the dead man.
  *
+ * What is mounted in the middle may lie on what is frozen already. To freeze it
+ * then is too late, and its mount may be waiting, with the worker behind it. So
+ * the dead man thaws, and the worker begins anew, as long as there is time.
+ *
  * Time is the guest's: a step that took far longer than it should was one in
  * which the guest did not run, and does not count.
  */
@@ -41,6 +45,7 @@
 #define LEFT_MIN_MS	500U
 #define LEFT_MAX_MS	3600000U
 #define PASSES_MAX	8		/* walks that found something new */
+#define WALK_MAX_MS	300U		/* of a walk, with something frozen */
 
 static unsigned int deadman_ms = 10000;
 module_param(deadman_ms, uint, 0644);
@@ -54,6 +59,9 @@ MODULE_PARM_DESC(deadman_ms,
  * @state: see above
  * @working: the worker has a freeze under way
  * @undo: that freeze is not wanted any more
+ * @again: the worker is to begin anew, once the dead man has thawed
+ * @walking: the worker looks for what there is
+ * @walk_ms: for how long it has, with something frozen
  * @asked: the thaw under way is the host's wish
  * @failed: see &struct fsf_seen
  * @reason: see &struct fsf_seen
@@ -76,6 +84,9 @@ static struct freezer {
 	enum fsf_state state;
 	bool working;
 	bool undo;
+	bool again;
+	bool walking;
+	unsigned int walk_ms;
 	bool asked;
 	bool failed;
 	char reason[FSF_TEXT_MAX];
@@ -126,6 +137,13 @@ static __printf(1, 2) void fail(const char *format, ...)
 	freezer.failed = true;
 }
 
+static void begin_anew(void)
+{
+	lockdep_assert_held(&freezer.lock);
+	freezer.again = true;
+	wake_up_all(&freezer.wake);
+}
+
 static void undo(void)
 {
 	lockdep_assert_held(&freezer.lock);
@@ -157,11 +175,47 @@ static bool is_left_out(void *places, const struct super_block *sb)
 static int find_new(struct list_head *list, struct fsf_places *places)
 {
 	unsigned int flags = memalloc_nofs_save();
-	int err = fsf_supers_collect(list, is_left_out, places);
+	int err;
 
+	mutex_lock(&freezer.lock);
+	freezer.walking = true;
+	freezer.walk_ms = 0;
+	freezer.at[0] = 0;
+	mutex_unlock(&freezer.lock);
+	err = fsf_supers_collect(list, is_left_out, places);
 	fsf_stack_sort(list);
+	mutex_lock(&freezer.lock);
+	freezer.walking = false;
+	if (freezer.n_frozen > 0 && fsf_stack_is_deep(list))
+		begin_anew();
+	mutex_unlock(&freezer.lock);
 	memalloc_nofs_restore(flags);
 	return err;
+}
+
+static void let_go(void)
+{
+	LIST_HEAD(list);
+
+	mutex_lock(&freezer.lock);
+	list_splice_init(&freezer.thawed, &list);
+	mutex_unlock(&freezer.lock);
+	fsf_supers_release(&list);
+}
+
+/* Whether the worker has to begin anew; nothing is frozen then. */
+static bool begins_anew(void)
+{
+	if (!READ_ONCE(freezer.again))
+		return false;
+	wait_event_idle(freezer.wake, list_empty(&freezer.frozen));
+	let_go();
+	mutex_lock(&freezer.lock);
+	freezer.again = false;
+	freezer.n_frozen = 0;
+	freezer.n_thawed = 0;
+	mutex_unlock(&freezer.lock);
+	return true;
 }
 
 /* Whether the freeze is still wanted; then @super is what the worker is at. */
@@ -222,6 +276,12 @@ static int freeze_places(struct fsf_places *places)
 
 	for (int pass = 0; on && !err; pass++) {
 		err = find_new(&list, places);
+		if (begins_anew()) {
+			fsf_supers_release(&list);
+			on = !READ_ONCE(freezer.undo);
+			pass = -1;
+			continue;
+		}
 		if (!err && list_empty(&list))
 			break;
 		if (!err && pass == PASSES_MAX)
@@ -268,16 +328,6 @@ static void work(void)
 	mutex_unlock(&freezer.lock);
 }
 
-static void let_go(void)
-{
-	LIST_HEAD(list);
-
-	mutex_lock(&freezer.lock);
-	list_splice_init(&freezer.thawed, &list);
-	mutex_unlock(&freezer.lock);
-	fsf_supers_release(&list);
-}
-
 static int worker(void *arg)
 {
 	while (!kthread_should_stop()) {
@@ -295,6 +345,7 @@ static int worker(void *arg)
 
 /* --- the dead man --- */
 
+/* It stays in the list until it is thawed. */
 static struct fsf_super *next_frozen(void)
 {
 	struct fsf_super *super;
@@ -302,8 +353,6 @@ static struct fsf_super *next_frozen(void)
 	mutex_lock(&freezer.lock);
 	super = list_first_entry_or_null(&freezer.frozen, struct fsf_super,
 					 link);
-	if (super)
-		list_del(&super->link);
 	mutex_unlock(&freezer.lock);
 	return super;
 }
@@ -322,7 +371,9 @@ static void thaw_all(void)
 		mutex_lock(&freezer.lock);
 		if (!err)
 			freezer.n_thawed++;
-		list_add_tail(&super->link, &freezer.thawed);
+		list_move_tail(&super->link, &freezer.thawed);
+		if (list_empty(&freezer.frozen))
+			wake_up_all(&freezer.wake);
 		mutex_unlock(&freezer.lock);
 	}
 }
@@ -350,6 +401,11 @@ static void count_down(unsigned long *last)
 	*last = jiffies;
 	mutex_lock(&freezer.lock);
 	freezer.left_ms -= min(freezer.left_ms, passed);
+	if (freezer.walking && freezer.n_frozen > 0) {
+		freezer.walk_ms += passed;
+		if (freezer.walk_ms >= WALK_MAX_MS)
+			begin_anew();
+	}
 	if (freezer.left_ms == 0 && freezer.state == FSF_FREEZING) {
 		if (!freezer.undo)
 			fail("the freeze took longer than %u ms and was undone, at %s",
@@ -366,7 +422,8 @@ static void count_down(unsigned long *last)
 static bool thaw_is_due(void)
 {
 	return READ_ONCE(freezer.state) == FSF_THAWING ||
-	       (READ_ONCE(freezer.undo) && !list_empty(&freezer.frozen));
+	       ((READ_ONCE(freezer.undo) || READ_ONCE(freezer.again)) &&
+		!list_empty(&freezer.frozen));
 }
 
 static int dead_man(void *arg)
@@ -421,6 +478,7 @@ int fsf_freezer_freeze(const char *paths, size_t paths_size)
 		freezer.paths = copy;
 		freezer.paths_size = paths_size;
 		freezer.undo = false;
+		freezer.again = false;
 		freezer.asked = false;
 		freezer.failed = false;
 		freezer.n_frozen = 0;

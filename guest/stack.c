@@ -206,6 +206,16 @@ void fsf_stack_sort(struct list_head *list)
 }
 
 /**
+ * fsf_stack_is_deep() - whether one of them lies on another file system
+ * @list: of &struct fsf_super, sorted
+ */
+bool fsf_stack_is_deep(const struct list_head *list)
+{
+	return !list_empty(list) &&
+	       list_first_entry(list, struct fsf_super, link)->depth > 0;
+}
+
+/**
  * fsf_stack_has_btrfs() - whether one is mounted, by anybody
  */
 bool fsf_stack_has_btrfs(void)

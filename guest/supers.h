@@ -48,6 +48,7 @@ int fsf_stack_init(void);
 void fsf_stack_exit(void);
 
 void fsf_stack_sort(struct list_head *list);
+bool fsf_stack_is_deep(const struct list_head *list);
 bool fsf_stack_has_btrfs(void);
 
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 8, 0)

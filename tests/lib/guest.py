@@ -215,6 +215,8 @@ class Guest(Machine):
         states = guest_folder().parent / "states"
         states.mkdir(exist_ok=True)
         place = states / f"{guest_folder().name}-{key}"
+        if place.is_dir():
+            return place
         with open(states / "lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not place.is_dir():
