@@ -7,6 +7,7 @@ import sys
 
 META_PACKAGE = "linux-image-cloud-amd64"
 
+
 def output(*command):
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 
@@ -23,7 +24,11 @@ def version(package):
 
 
 def kernel_package():
-    """The meta package's dependency names the real package: (name, version)."""
+    """(name, version) of the package that SNAPVM_GUEST_KERNEL names, or that the meta package
+    depends on."""
+    package = os.environ.get("SNAPVM_GUEST_KERNEL")
+    if package:
+        return package, version(package)
     for package in dependencies(META_PACKAGE):
         return package, version(package)
     sys.exit(f"build: apt knows no {META_PACKAGE}: run apt-get update")
