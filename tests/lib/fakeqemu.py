@@ -305,7 +305,8 @@ class _Server:
         self.agent.execute("guest-fsfreeze-freeze", {})
 
     def order_drop_agent(self):
-        self.agent_gone()
+        if self.agent_client:
+            self.agent_gone()
 
     def order_tell(self, event):
         """An event that was lost comes after all."""
