@@ -208,37 +208,6 @@ void memory_hand_undo(struct job *job)
     qmp_closefd(job_qmp(job), memory_fd_name(job, name), job_reply_lenient, job);
 }
 
-/* --- calm --- */
-
-bool memory_calm_skip(const struct job *job)
-{
-    const struct record_debt *debt = job->domain->debt;
-
-    return !debt || debt->job != job->record.id || job->froze != 0;
-}
-
-static void memory_calmed(void *arg, bool confirmed, int64_t count _unused_)
-{
-    _cleanup_error_ struct error err = {0};
-    struct job *job = arg;
-
-    if (confirmed) {
-        debt_strike(job->domain, NULL); /* the job goes on without a freeze, and has none to thaw */
-        job_acted(job, NULL);
-        return;
-    }
-    error_set(&err, SNAPVM_ERROR_QUIESCE_FAILED,
-              "the guest's agent does not answer the freeze, which the saved memory would hold and "
-              "obey later; ask without quiesce, or see to the agent");
-    error_text(&err, "reason", "unanswered");
-    job_failed(job, &err);
-}
-
-void memory_calm_act(struct job *job)
-{
-    debt_collect(job->engine, job->domain, memory_calmed, job);
-}
-
 /* --- hold --- */
 
 static bool is_status(const struct view *view, const char *status)
@@ -263,11 +232,45 @@ enum seen memory_hold_probe(const struct job *job, const struct view *view)
     return view->running ? NOT_YET : HOLDS;
 }
 
-void memory_hold_act(struct job *job)
+static void memory_stop(struct job *job)
 {
     job->held_since = clock_monotonic();
     job_expect(job, 1);
     qmp_stop(job_qmp(job), job_reply, job);
+}
+
+/* A freeze was sent and not answered well: what the guest takes from there to the hold is saved
+ * with it. */
+static bool memory_is_doubtful(const struct job *job)
+{
+    const struct record_debt *debt = job->domain->debt;
+
+    return debt && debt->job == job->record.id && job->froze == 0;
+}
+
+static void memory_calmed(void *arg, bool confirmed, int64_t count _unused_)
+{
+    _cleanup_error_ struct error err = {0};
+    struct job *job = arg;
+
+    if (confirmed) {
+        debt_strike(job->domain, NULL); /* the job goes on without a freeze, and has none to thaw */
+        memory_stop(job);
+        return;
+    }
+    error_set(&err, SNAPVM_ERROR_QUIESCE_FAILED,
+              "the guest's agent does not answer the freeze, which the saved memory would hold and "
+              "obey later; ask without quiesce, or see to the agent");
+    error_text(&err, "reason", "unanswered");
+    job_failed(job, &err);
+}
+
+void memory_hold_act(struct job *job)
+{
+    if (memory_is_doubtful(job))
+        debt_collect(job->engine, job->domain, memory_calmed, job);
+    else
+        memory_stop(job);
 }
 
 static void memory_released(void *arg, const struct error *err)
@@ -428,7 +431,7 @@ void memory_observe(struct job *job, const struct view *view)
         memory_note_end(job, view);
 }
 
-/* --- release, whole --- */
+/* --- release, settle --- */
 
 enum seen memory_release_probe(const struct job *job, const struct view *view)
 {
@@ -453,11 +456,6 @@ static void memory_finished(struct memory_task *task)
     task->after(job);
 }
 
-static void memory_end_whole(struct job *job)
-{
-    job_acted(job, NULL);
-}
-
 static void memory_start_finish(struct job *job, bool offline, void (*after)(struct job *))
 {
     struct memory_task *task = memory_task_new(job, memory_finished);
@@ -476,10 +474,10 @@ static void memory_note_torn(struct job *job)
                             "somebody else let the guest go on before its disks were switched");
 }
 
-void memory_whole_act(struct job *job)
+void memory_settle_act(struct job *job)
 {
     memory_note_torn(job);
-    memory_start_finish(job, false, memory_end_whole);
+    memory_start_finish(job, false, settle_act);
 }
 
 void memory_check_offline(struct job *job, void (*done)(struct job *))

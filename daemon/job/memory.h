@@ -20,12 +20,8 @@ void memory_hand_note(struct job *job, struct journal_txn *txn);
 void memory_hand_act(struct job *job);
 void memory_hand_undo(struct job *job);
 
-/* calm: a freeze that the agent did not answer is taken back before the vCPUs are held: the saved
- * memory would hold it, and obey it when it is started. */
-bool memory_calm_skip(const struct job *job);
-void memory_calm_act(struct job *job);
-
-/* hold: stop. */
+/* hold: stop. A freeze that the agent did not answer is taken back before: the saved memory would
+ * hold it, and obey it when it is started. */
 enum seen memory_hold_probe(const struct job *job, const struct view *view);
 void memory_hold_act(struct job *job);
 void memory_hold_undo(struct job *job);
@@ -39,10 +35,13 @@ void memory_save_undo(struct job *job);
 enum seen memory_release_probe(const struct job *job, const struct view *view);
 void memory_release_act(struct job *job);
 
-/* whole: the file is synced with its folder. One that is not whole is removed, and the job's error
- * says why, and so is that of a snapshot that is to be taken back; the step ends in any case.
- * `offline`: QEMU has ended, and the file alone tells. */
-void memory_whole_act(struct job *job);
+/* settle: the file is synced with its folder, then the job ends. A file that is not whole is
+ * removed, and so is that of a snapshot that is void for another reason; the snapshot is taken
+ * back. */
+void memory_settle_act(struct job *job);
+
+/* The same of the file alone, once QEMU has ended: only what it holds tells then. The job's error
+ * says why it is not whole. */
 void memory_check_offline(struct job *job, void (*done)(struct job *));
 
 /* plan::conclude of both plans of its kind. */

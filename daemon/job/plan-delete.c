@@ -183,7 +183,7 @@ static const struct step delete_steps[] = {
      .does = "only if QEMU failed to switch: record which disks have their old chains after all",
      .image = "what the record says of each disk",
      .lives = "record",
-     .gone = "record: failed"},
+     .gone = "record: completed, failed"},
     {.name = "delete-tidy",
      .probe = pivot_tidy_probe,
      .act = pivot_tidy_act,
@@ -258,21 +258,30 @@ static void delete_lost(struct job *job)
     job_go(job, job->plan, pivot_reverse(job) ? "delete-reverse" : "delete-switch");
 }
 
+/* What QEMU failed to take out of a chain is in the base all the same: nobody wrote to the layers
+ * above since. Only an active layer that was not left is ahead of its base. */
+static void delete_forgive(struct job *job)
+{
+    for (struct strand s = strand_first(job); s.top; s = strand_next(job, &s))
+        if (strand_place(job, &s) == 0 && job_has(job, JOB_REVERSED))
+            return;
+    job->record.flags &= ~(unsigned)JOB_REVERSED;
+}
+
 static void delete_offline(struct job *job)
 {
     _cleanup_error_ struct error gone = {0};
 
     delete_release_chains(job);
-    if (job_has(job, JOB_DECIDED) && !job_has(job, JOB_REVERSED)) {
+    if (job_has(job, JOB_DECIDED)) {
+        delete_forgive(job);
         job_go(job, &plan_off_delete, "off-decide");
         return;
     }
-    if (!job_has(job, JOB_DECIDED))
-        error_set(&gone, SNAPVM_ERROR_QEMU_GONE,
-                  "QEMU ended before the layers were merged: the chain is what it was, delete the "
-                  "snapshot again");
-    job_offline_done(job, job_has(job, JOB_CANCEL) ? "cancelled" : "failed",
-                     gone.code ? &gone : NULL);
+    error_set(&gone, SNAPVM_ERROR_QEMU_GONE,
+              "QEMU ended before the layers were merged: the chain is what it was, delete the "
+              "snapshot again");
+    job_offline_done(job, job_has(job, JOB_CANCEL) ? "cancelled" : "failed", &gone);
 }
 
 static void delete_conclude(struct job *job, const char *result _unused_)

@@ -34,7 +34,9 @@ static const struct step memory_steps[] = {
      .does = "make the overlays and a file for the memory (never over a file that is there), sync "
              "them and their folders, open the overlays as nodes without backing, ask the agent; "
              "the freeze debt is recorded with it",
-     .image = "the old layer; the files are known by name, and removed"},
+     .image = "the old layer; the files are known by name, and removed",
+     .lives = "roots of the disks",
+     .gone = "data in the overlays: rolled-back"},
     {.name = "hand",
      .act = memory_hand_act,
      .undo = memory_hand_undo,
@@ -42,59 +44,64 @@ static const struct step memory_steps[] = {
      .note = memory_hand_note,
      .does = "record that the vCPUs will be held; give QEMU a descriptor of the file (getfd), ask "
              "whether it can migrate",
-     .image = "the old layer"},
+     .image = "the old layer",
+     .lives = "roots of the disks",
+     .gone = "data in the overlays: rolled-back"},
     {.name = "freeze",
      .probe = freeze_probe,
      .act = quiesce_freeze,
      .undo = quiesce_undo,
      .skip = freeze_skip,
      .does = "if the guest's agent has just answered: freeze",
-     .image = "the old layer"},
-    {.name = "calm",
-     .probe = freeze_probe,
-     .act = memory_calm_act,
-     .skip = memory_calm_skip,
-     .does = "only if the freeze was not answered: thaw, or the saved memory would obey it later",
-     .image = "the old layer"},
+     .image = "the old layer",
+     .lives = "roots of the disks",
+     .gone = "data in the overlays: rolled-back"},
     {.name = "hold",
      .probe = memory_hold_probe,
      .act = memory_hold_act,
      .undo = memory_hold_undo,
-     .does = "stop: hold the vCPUs",
-     .image = "the old layer"},
+     .does = "take a freeze back that was not answered: the saved memory would obey it later; hold "
+             "the vCPUs (stop)",
+     .image = "the old layer",
+     .lives = "roots of the disks, run state",
+     .gone = "data in the overlays: rolled-back"},
     {.name = "save",
      .probe = memory_save_probe,
      .act = memory_save_act,
      .undo = memory_save_undo,
      .flags = STEP_WAIT,
      .does = "migrate into the file, until completed and postmigrate: the images are inactive",
-     .image = "the old layer"},
+     .image = "the old layer",
+     .lives = "roots of the disks, run state, the migration, whether the file is begun and open in "
+              "QEMU",
+     .gone = "data in the overlays, the end of the memory: rolled-back, completed, failed"},
     {.name = "switch",
      .probe = switch_probe,
      .act = switch_act,
      .flags = STEP_COMMITS,
      .does = "one transaction puts every overlay on its disk",
-     .image = "the overlay: while it is empty it reads through"},
+     .image = "the overlay: while it is empty it reads through",
+     .lives = "roots of the disks",
+     .gone = "data in the overlays: rolled-back"},
     {.name = "release",
      .probe = memory_release_probe,
      .act = memory_release_act,
      .does = "cont, unless somebody else has stopped the guest: its images are active again",
-     .image = "the overlay"},
+     .image = "the overlay",
+     .lives = "run state",
+     .gone = "data in the overlays, the end of the memory: rolled-back, completed"},
     {.name = "thaw",
      .act = quiesce_thaw,
      .skip = thaw_skip,
      .does = "thaw; its count and the status behind it tell whether the snapshot is quiesced",
      .image = "the overlay"},
-    {.name = "whole",
-     .act = memory_whole_act,
-     .does = "sync the file and its folder; one that is not whole, or is not wanted any more, is "
-             "removed, and the snapshot taken back",
-     .image = "the overlay"},
     {.name = "settle",
-     .act = settle_act,
+     .act = memory_settle_act,
      .flags = STEP_END,
      .note = snapshot_settle_note,
-     .does = "metadata, current snapshot, outcome and events in one commit",
+     .does = "sync the file and its folder; then metadata, current snapshot, outcome and events in "
+             "one commit. A file that is not whole, or not wanted any more, is removed, and the "
+             "snapshot taken back",
      .image = "the overlay"},
 };
 
@@ -106,7 +113,7 @@ static void memory_resume(struct job *job)
 {
     snapshot_resume(job);
     job->domain->saving = true;
-    if (!job_is_before(job, "hand") && job_is_before(job, "save"))
+    if (strcmp(job_step(job)->name, "hand") == 0 && !job_has(job, JOB_UNDOING))
         while (strcmp(job_step(job)->name, "save") != 0)
             job->step++;
 }

@@ -72,7 +72,9 @@ static void off_remove_note(struct job *job, struct journal_txn *txn)
 
 static void off_settle_act(struct job *job)
 {
-    engine_end(job, strcmp(job->record.kind, "active-commit") == 0 ? "pivoted" : "completed");
+    bool active = strcmp(job->record.kind, "active-commit") == 0;
+
+    engine_end(job, job_has(job, JOB_REVERSED) ? "failed" : active ? "pivoted" : "completed");
 }
 
 static const struct step off_merge_steps[] = {
@@ -134,10 +136,10 @@ static int off_merge_forward(const struct job *job, const struct view *view _unu
 static void off_merge_conclude(struct job *job, const char *result _unused_)
 {
     hold_release(job);
-    if (job_has(job, JOB_DECIDED))
-        error_clear(&job->record.error);
-    else
+    if (!job_has(job, JOB_DECIDED))
         strands_raise(job);
+    else if (!job_has(job, JOB_REVERSED))
+        error_clear(&job->record.error);
     strands_conclude(job);
     if (job->recovered && job->domain->gone)
         xstrset(&job->record.evidence, "recovered-offline");

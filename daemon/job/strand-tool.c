@@ -102,11 +102,11 @@ enum seen strands_rebase_probe(const struct job *job, const struct view *view _u
 }
 
 /* Whether the header of an image is still to be written. */
-static bool is_to_do(const struct job *job, const struct record_image *above,
-                     const struct record_image *base)
+static bool is_to_do(const struct job *job, const struct strand *strand,
+                     const struct record_image *above)
 {
-    return !is_qemus(job, above) && evidence_of(job, above)->there &&
-           !evidence_lies_on(job, above, base);
+    return strand_is_done(job, strand) && !is_qemus(job, above) && evidence_of(job, above)->there &&
+           !evidence_lies_on(job, above, strand->base);
 }
 
 /* The n-th image that lies on a merged one; top NULL behind the last. */
@@ -125,7 +125,7 @@ static void rebase_next(struct job *job, const struct error *err)
     struct record_image *above;
     struct strand strand = find_above(job, job->merged, &above);
 
-    while (!err && above && !is_to_do(job, above, strand.base))
+    while (!err && above && !is_to_do(job, &strand, above))
         strand = find_above(job, ++job->merged, &above);
     if (err || !above) {
         job_acted(job, err);

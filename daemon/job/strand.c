@@ -60,7 +60,7 @@ void strands_lower(struct job *job)
     for (struct strand s = strand_first(job); s.top; s = strand_next(job, &s)) {
         int first = strand_place(job, &s);
 
-        if (first >= 0)
+        if (first > 0 || (first == 0 && !job_has(job, JOB_REVERSED)))
             record_disk_drop_layers(disk_find(job->domain, s.top->disk), (unsigned)first,
                                     (unsigned)(s.base - s.top));
     }

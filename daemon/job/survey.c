@@ -414,6 +414,14 @@ static bool is_worthless(const struct layer *layer)
     return layer->owned && !layer->leads && layer->below;
 }
 
+/* Tools open what lies below as well, which nobody may be writing to. */
+static void survey_check_below(struct survey *survey, const struct layer *base)
+{
+    for (const struct layer *at = base->below; at && !survey->err.code; at = at->below)
+        if (at->image.holders.writers)
+            image_in_use(&survey->err, at->image.file);
+}
+
 /* From the top down, as a job's record has them; behind them what has to lie on the base. */
 static void survey_add_strand(struct survey *survey, const struct tree *tree,
                               const struct layer *top)
@@ -424,6 +432,8 @@ static void survey_add_strand(struct survey *survey, const struct tree *tree,
     for (; base->below && is_merged(base->below); base = base->below)
         survey_add(survey, tree, "intermediate", base);
     survey_add(survey, tree, "base", base);
+    if (!top->node)
+        survey_check_below(survey, base);
     for (const struct layer *above = tree->layers; above; above = above->next)
         if (above->below == top && !is_worthless(above))
             survey_add(survey, tree, "above", above);

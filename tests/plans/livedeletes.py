@@ -14,7 +14,7 @@ from checks import (check_events, check_findings, check_images, check_qemu, disk
 from client import RpcError
 from fakecontent import SLOTS, Content, image_key
 from scenarios import Scenario
-from world import DOMAIN, TIMEOUT, Wrong
+from world import DOMAIN, SIZE, TIMEOUT, Wrong
 
 
 class Delete(Scenario):
@@ -22,35 +22,73 @@ class Delete(Scenario):
     deletes = True
 
     def __init__(self, name, expects, snapshot, left, current, params=None, short=None,
-                 cancels=False, **more):
-        """`short`: a disk that the last snapshot does not have. `left`: {name: parent}."""
+                 cancels=False, branch=False, apart=None, **more):
+        """`short`: a disk that the last snapshot does not have. `left`: {name: parent}. `branch`: a
+        second one was taken where the last was, whose overlays lie beside the active chains.
+        `apart`: a disk that went back to its base since, away from what the snapshots have of it."""
         more.setdefault("layers", 4)
         super().__init__(name, expects, **more)
         self.snapshot, self.left, self.current, self.short = snapshot, left, current, short
         self.params = params or {}
-        self.cancels = cancels
+        self.cancels, self.branch, self.apart = cancels, branch, apart
+
+    def prepare(self, world):
+        for target in self.branches(world):
+            fakeqcow2.create(self.beside(world, target), SIZE, world.chains[target][-2])
+        if self.apart:
+            files = self.layers_left(world)
+            for below, path in zip(files, files[1:]):
+                fakeqcow2.create(path, SIZE, below)
+
+    def branches(self, world):
+        """The disks of the second branch."""
+        return [target for target in world.chains if self.branch and target != self.short]
+
+    @staticmethod
+    def beside(world, target):
+        return os.path.join(world.images, f"{target}-beside.qcow2")
+
+    def layers_left(self, world):
+        """The layers that the disk was on which is apart now."""
+        return [world.chains[self.apart][0]] + [
+            os.path.join(world.images, f"{self.apart}-left-{n}.qcow2") for n in range(1, self.layers)]
 
     def layers_of(self, target):
-        return self.layers - (target == self.short)
+        return 2 if target == self.apart else self.layers - (target == self.short)
 
     def define(self, world):
+        chains = dict(world.chains)
+        if self.apart:
+            chains[self.apart] = self.layers_left(world)
         for number in range(1, self.layers):
-            disks = [{"disk": target, "mode": "external", "file": files[number],
-                      "format": "qcow2", "backing": files[number - 1]}
-                     for target, files in world.chains.items() if number < len(files)]
-            record = {"name": f"s{number}", "parent": f"s{number - 1}" if number > 1 else None,
-                      "created": f"2026-01-0{number}T00:00:00Z", "state": "running",
-                      "memory": "no", "disks": disks}
-            world.ask(f"define-s{number}", "snapshot.redefine", domain=DOMAIN, snapshot=record,
-                      current=True)
+            self.define_one(world, f"s{number}", number, {
+                target: (files[number - 1], files[number]) for target, files in chains.items()
+                if number < len(files)}, current=True)
+        if self.branch:
+            self.define_one(world, f"s{self.layers - 1}b", self.layers - 1, {
+                target: (chains[target][-2], self.beside(world, target))
+                for target in self.branches(world)}, current=False)
+
+    @staticmethod
+    def define_one(world, name, number, layers, current):
+        disks = [{"disk": target, "mode": "external", "file": overlay, "format": "qcow2",
+                  "backing": backing} for target, (backing, overlay) in layers.items()]
+        record = {"name": name, "parent": f"s{number - 1}" if number > 1 else None,
+                  "created": f"2026-01-0{number}T00:00:00Z", "state": "running", "memory": "no",
+                  "disks": disks}
+        world.ask(f"define-{name}", "snapshot.redefine", domain=DOMAIN, snapshot=record,
+                  current=current)
 
     def act(self, world):
         self.define(world)
         world.mark()
+        if self.cancels and world.fake.alive:
+            world.fake.order("hold", states=["running"])
         how = {"wait": "no"} if self.cancels else {}
         job = world.ask("delete", "snapshot.delete", domain=DOMAIN, name=self.snapshot,
                         **self.params, **how)
         if job and self.cancels:
+            world.wait_begun(job["id"])
             world.ask("cancel", "job.cancel", job=job["id"], wait="ended")
 
     def check_all(self, world, clean):
@@ -106,10 +144,11 @@ def check_truth(world, jobs, disks):
 def check_snapshots(world, content):
     """Each snapshot holds what it froze, or says that nothing does."""
     for snapshot in world.call("snapshot.list", domain=DOMAIN)["snapshots"]:
-        layers = int(snapshot["name"][1:])
         for disk in snapshot["disks"]:
             if disk["backing"] is None:
                 continue
+            # Those that are left of a disk that is apart hold nothing of their own.
+            layers = 1 if disk["disk"] == world.scenario.apart else int(snapshot["name"][1])
             promised = content.promised[disk["disk"]]
             wanted = {SLOTS + layer: promised[SLOTS + layer] for layer in range(layers)}
             keys = [image_key(path) for path in fakeqcow2.chain(disk["backing"])]
@@ -124,6 +163,7 @@ def check_again(world):
     last of what went wrong is asked once more."""
     if world.fake.alive:
         world.fake.order("disarm")
+        world.fake.order("release")
     job = ask_again(world)
     if (job["outcome"]["error"] or {}).get("data", {}).get("kind") == "QemuGone":
         world.daemon.wait_domain(DOMAIN, timeout=TIMEOUT)
@@ -151,7 +191,10 @@ def check_done(world):
     domain = world.call("domain.get", domain=DOMAIN)
     require(domain["current_snapshot"] == scenario.current, f"current: {domain}")
     known = {layer["file"] for disk in domain["disks"] for layer in disk["chain"]}
-    known |= {disk["backing"] for snapshot in snapshots.values() for disk in snapshot["disks"]}
+    for disk in (disk for snapshot in snapshots.values() for disk in snapshot["disks"]):
+        known |= {disk["backing"], disk["file"]}
+        above = fakeqcow2.chain(disk["file"])
+        require(disk["backing"] in above[1:], f"the header says {above[1:]}: {disk}")
     there = {os.path.join(world.images, name) for name in os.listdir(world.images)}
     require(there == known, f"left over: {there - known}; missing: {known - there}")
     for disk in domain["disks"]:
@@ -177,6 +220,15 @@ DELETES = [
     Delete("live-children", "completed", "s2", {"s1": None}, "s1", {"children": True}),
     Delete("live-children-only", "completed", "s1", {"s1": None}, "s1", {"children_only": True},
            disks=2),
+    Delete("live-branch", "completed", "s2", {"s1": None, "s3": "s1", "s3b": "s1"}, "s3",
+           branch=True, quick=True),
+    Delete("live-branch-fails-to-switch", "failed", "s2", {"s1": None, "s3": "s1", "s3b": "s1"},
+           "s3", disks=2, branch=True, job_fault="finalize", fault_disk="vdb"),
+    Delete("live-mixed-branch-fails-to-switch", "failed", "s2",
+           {"s1": None, "s3": "s1", "s3b": "s1"}, "s3", disks=2, short="vdb", branch=True,
+           job_fault="finalize", fault_disk="vdb", quick=True),
+    Delete("live-apart", "completed", "s2", {"s1": None, "s3": "s1"}, "s3", disks=2, apart="vdb",
+           style="drive", quick=True),
     Delete("live-fails-to-run", "failed", "s2", {"s1": None, "s3": "s1"}, "s3", disks=2,
            job_fault="run", fault_disk="vdb", quick=True),
     Delete("live-fails-to-prepare", "failed", "s3", {"s1": None, "s2": "s1"}, "s2", disks=2,
@@ -185,6 +237,6 @@ DELETES = [
            job_fault="finalize", fault_disk="vdb", quick=True),
     Delete("live-current-fails-to-switch", "failed", "s3", {"s1": None, "s2": "s1"}, "s2", disks=2,
            job_fault="finalize", fault_disk="vda", quick=True),
-    Delete("live-cancelled", "cancelled completed", "s2", {"s1": None, "s3": "s1"}, "s3", disks=2,
+    Delete("live-cancelled", "cancelled", "s2", {"s1": None, "s3": "s1"}, "s3", disks=2,
            cancels=True),
 ]
