@@ -47,6 +47,39 @@ static int tell_outcome(struct json_object *job)
     return RUN_REFUSED;
 }
 
+static int tell_result(const struct args *args, struct json_object *result)
+{
+    const struct verb *verb = args->verb;
+
+    if (args->json)
+        text_json(stdout, result);
+    else if (!args->quiet || !(verb->flags & (VERB_CHANGES | VERB_TELLS)))
+        verb->show(result);
+    return verb->flags & VERB_TELLS ? tell_outcome(result) : RUN_DONE;
+}
+
+/* What was asked for of several jobs is answered with the first: the others are asked about. */
+static int tell_others(struct snapvm *conn, const struct args *args, struct json_object *first)
+{
+    struct json_object *ids = json_array(args->params, "jobs");
+    int status = RUN_DONE;
+
+    for (size_t i = 0; ids && i < json_object_array_length(ids) && !args->json; i++) {
+        _cleanup_refusal_ struct snapvm_error err = SNAPVM_ERROR_INIT;
+        _cleanup_json_ struct json_object *params = json_object_new_object(), *job = NULL;
+        struct json_object *id = json_object_array_get_idx(ids, i);
+        int told;
+
+        if (json_object_get_int64(id) == json_int(first, "id", 0))
+            continue;
+        json_object_object_add(params, "job", json_object_get(id));
+        told = snapvm_call(conn, "job.get", params, -1, &job, &err) < 0 ? tell_error(&err)
+                                                                        : tell_result(args, job);
+        status = status ? status : told;
+    }
+    return status;
+}
+
 static int run_call(struct snapvm *conn, const struct args *args)
 {
     _cleanup_refusal_ struct snapvm_error err = SNAPVM_ERROR_INIT;
@@ -54,7 +87,7 @@ static int run_call(struct snapvm *conn, const struct args *args)
     const struct verb *verb = args->verb;
     struct watch watch;
     const char *disk = json_string(args->local, "disk");
-    int r, watching = watch_is_wanted(args);
+    int r, others, watching = watch_is_wanted(args);
 
     if (watching)
         watch_start(&watch, conn, args);
@@ -67,11 +100,9 @@ static int run_call(struct snapvm *conn, const struct args *args)
         text_line(stderr, "snapvmctl: the domain has no disk \"%s\" (NotFound)", disk);
         return RUN_REFUSED;
     }
-    if (args->json)
-        text_json(stdout, result);
-    else if (!args->quiet || !(verb->flags & (VERB_CHANGES | VERB_TELLS)))
-        verb->show(result);
-    return verb->flags & VERB_TELLS ? tell_outcome(result) : RUN_DONE;
+    r = tell_result(args, result);
+    others = tell_others(conn, args, result);
+    return r ? r : others;
 }
 
 int run_args(const struct args *args)
