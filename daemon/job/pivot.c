@@ -344,9 +344,9 @@ static bool pivot_roots_can_be_told(const struct job *job)
 }
 
 /* The vCPUs wait for what it shows: only the disks of the job are asked for, where they can be. */
-static void pivot_ask_roots(struct job *job)
+static void pivot_ask_roots(struct job *job, bool told)
 {
-    if (!pivot_roots_can_be_told(job)) {
+    if (!told) {
         job->asked = legs_have(job, true) ? domain_look(job->domain)
                                           : domain_look_roots(job->domain);
         return;
@@ -359,9 +359,9 @@ static void pivot_ask_roots(struct job *job)
 void pivot_switch_act(struct job *job)
 {
     bool hold = job_has(job, JOB_HELD) && !pivot_holds_early(job);
-    unsigned roots = pivot_roots_can_be_told(job) ? leg_count(job) : 0;
+    bool told = pivot_roots_can_be_told(job);
 
-    job_expect(job, leg_count(job) + roots + hold);
+    job_expect(job, leg_count(job) * (1 + told) + hold);
     qmp_cork(job_qmp(job));
     if (hold)
         pivot_hold(job);
@@ -371,7 +371,7 @@ void pivot_switch_act(struct job *job)
         else
             job_reply(job, NULL);
     }
-    pivot_ask_roots(job);
+    pivot_ask_roots(job, told);
     qmp_uncork(job_qmp(job));
 }
 

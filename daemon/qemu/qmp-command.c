@@ -214,27 +214,6 @@ void qmp_query_root(struct qmp *qmp, const char *qom, qmp_root_fn fn, void *arg)
                   });
 }
 
-struct status_query {
-    qmp_status_fn fn;
-    void *arg;
-};
-
-static void status_replied(void *arg, json_object *result, const struct error *err)
-{
-    _cleanup_free_ struct status_query *query = arg;
-
-    query->fn(query->arg, json_string(result, "status"), json_flag(result, "running", false), err);
-}
-
-void qmp_query_status(struct qmp *qmp, qmp_status_fn fn, void *arg)
-{
-    struct status_query *query = xzalloc(sizeof(*query));
-
-    *query = (struct status_query){.fn = fn, .arg = arg};
-    qmp_send(qmp, &(struct qmp_request){
-                      .command = "query-status", .fn = status_replied, .drop = free, .arg = query});
-}
-
 /* Formats that know of backing files open them by themselves unless told not to; the others refuse
  * the option. */
 static bool has_backing(const char *format)

@@ -14,7 +14,6 @@ struct view;
 typedef void (*qmp_done_fn)(void *arg, const struct error *err);
 typedef void (*qmp_view_fn)(void *arg, struct view *view, const struct error *err);
 typedef void (*qmp_root_fn)(void *arg, const char *qom, const char *node, const struct error *err);
-typedef void (*qmp_status_fn)(void *arg, const char *status, bool running, const struct error *err);
 
 /* Parts of a view, as bits: what a look asks for. */
 enum look {
@@ -32,8 +31,6 @@ void qmp_query_view(struct qmp *qmp, unsigned looks, qmp_view_fn fn, void *arg);
 /* The node at the root of the device with that name in QEMU, one that was attached without a
  * -drive (qom-get of its "drive"): unlike query-block it costs the same with any chain. */
 void qmp_query_root(struct qmp *qmp, const char *qom, qmp_root_fn fn, void *arg);
-
-void qmp_query_status(struct qmp *qmp, qmp_status_fn fn, void *arg);
 
 /* Opens an image as a node of that name, over a backing node that is there already, or none; what
  * its header names is never opened. */

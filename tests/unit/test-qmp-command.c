@@ -314,39 +314,6 @@ START_TEST(burst_cut_off)
 }
 END_TEST
 
-static void status_fn(void *arg, const char *status, bool running, const struct error *err)
-{
-    struct asked *asked = arg;
-
-    asked->done = true;
-    xstrset(&asked->result, status ? status : "none");
-    ck_assert_int_eq(running, strcmp(asked->result, "running") == 0);
-    if (err)
-        error_copy(&asked->err, err);
-}
-
-START_TEST(run_state)
-{
-    struct asked asked = {0};
-    struct peer peer;
-
-    peer_up(&peer, 10000, NULL);
-    qmp_query_status(peer.qmp, status_fn, &asked);
-    say_return(&peer, 2, "{\"status\":\"running\",\"running\":true}");
-    peer_until(&peer, &asked.done);
-    ck_assert_str_eq(asked.result, "running");
-    asked.done = false;
-    qmp_query_status(peer.qmp, status_fn, &asked);
-    say_error(&peer, 3, "CommandNotFound");
-    peer_until(&peer, &asked.done);
-    ck_assert_str_eq(asked.result, "none");
-    ck_assert_int_eq(asked.err.code, SNAPVM_ERROR_QEMU);
-    qmp_query_status(peer.qmp, status_fn, &asked);
-    asked_deinit(&asked);
-    peer_deinit(&peer);
-}
-END_TEST
-
 int main(void)
 {
     Suite *suite = suite_create("qmp-command");
@@ -361,7 +328,6 @@ int main(void)
     tcase_add_test(tcase, view_in_one_burst);
     tcase_add_test(tcase, parts_fail);
     tcase_add_loop_test(tcase, burst_cut_off, 0, 3);
-    tcase_add_test(tcase, run_state);
     suite_add_tcase(suite, tcase);
     srunner_run_all(runner, CK_ENV);
     failed = srunner_ntests_failed(runner);
