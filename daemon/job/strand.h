@@ -23,8 +23,8 @@ struct strand strand_next(const struct job *job, const struct strand *strand);
  * or once it was taken out. */
 int strand_place(const struct job *job, const struct strand *strand);
 
-/* Takes the merged layers out of the recorded chains, except an active one that QEMU failed to leave,
- * or puts them back; harmless to repeat. */
+/* Takes the merged layers out of the recorded chains, except an active one that QEMU failed to
+ * leave, or puts them back; harmless to repeat. */
 void strands_lower(struct job *job);
 void strands_raise(struct job *job);
 
