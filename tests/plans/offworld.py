@@ -32,10 +32,10 @@ def require(condition, sentence):
         raise Wrong(sentence)
 
 
-def tool(*words):
+def tool(*words, ok=(0,)):
     done = subprocess.run([str(word) for word in words], capture_output=True, text=True,
                           check=False)
-    if done.returncode != 0:
+    if done.returncode not in ok:
         raise Wrong(f"{' '.join(str(w) for w in words)}: {done.stdout}{done.stderr}")
     return done.stdout
 
