@@ -204,7 +204,7 @@ def check_done(world):
 
 
 DELETES = [
-    Delete("live-inner", "completed", "s2", {"s1": None, "s3": "s1"}, "s3", quick=True),
+    Delete("live-inner", "completed", "s2", {"s1": None, "s3": "s1"}, "s3"),
     Delete("live-inner-2", "completed", "s2", {"s1": None, "s3": "s1"}, "s3", disks=2, quick=True),
     Delete("live-inner-drive", "completed", "s2", {"s1": None, "s3": "s1"}, "s3", style="drive"),
     Delete("live-root", "completed", "s1", {"s2": None, "s3": "s2"}, "s3"),
@@ -226,17 +226,17 @@ DELETES = [
            "s3", disks=2, branch=True, job_fault="finalize", fault_disk="vdb"),
     Delete("live-mixed-branch-fails-to-switch", "failed", "s2",
            {"s1": None, "s3": "s1", "s3b": "s1"}, "s3", disks=2, short="vdb", branch=True,
-           job_fault="finalize", fault_disk="vdb", quick=True),
+           job_fault="finalize", fault_disk="vdb"),
     Delete("live-apart", "completed", "s2", {"s1": None, "s3": "s1"}, "s3", disks=2, apart="vdb",
            style="drive", quick=True),
     Delete("live-fails-to-run", "failed", "s2", {"s1": None, "s3": "s1"}, "s3", disks=2,
-           job_fault="run", fault_disk="vdb", quick=True),
+           job_fault="run", fault_disk="vdb"),
     Delete("live-fails-to-prepare", "failed", "s3", {"s1": None, "s2": "s1"}, "s2", disks=2,
            job_fault="prepare", fault_disk="vdb"),
     Delete("live-inner-fails-to-switch", "failed", "s2", {"s1": None, "s3": "s1"}, "s3", disks=2,
            job_fault="finalize", fault_disk="vdb", quick=True),
     Delete("live-current-fails-to-switch", "failed", "s3", {"s1": None, "s2": "s1"}, "s2", disks=2,
-           job_fault="finalize", fault_disk="vda", quick=True),
+           job_fault="finalize", fault_disk="vda"),
     Delete("live-cancelled", "cancelled", "s2", {"s1": None, "s3": "s1"}, "s3", disks=2,
            cancels=True),
 ]
