@@ -117,6 +117,18 @@ bool answer_is_new(struct call *call, const char *default_wait)
     return true;
 }
 
+void answer_started(void *arg, struct job *job, const struct error *err)
+{
+    struct call *call = arg;
+
+    if (err) {
+        call_error(call, err);
+        return;
+    }
+    request_started(call, job->record.id);
+    answer_job(call, job, "ended");
+}
+
 struct domain *answer_need_domain(struct call *call)
 {
     _cleanup_error_ struct error err = {0};

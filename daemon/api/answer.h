@@ -34,6 +34,10 @@ void answer_history_job(void *call, const struct record_job *jobs, unsigned n,
  * the settlement. */
 bool answer_waits_settled(struct call *call, const struct domain *domain);
 
+/* An engine_started_fn of a call whose job began, or could not: such a call waits for the job's end
+ * unless its parameters say otherwise. */
+void answer_started(void *call, struct job *job, const struct error *err);
+
 /* The domain that the call's parameter "domain" names; answers the call and returns NULL when there
  * is none. */
 struct domain *answer_need_domain(struct call *call);

@@ -8,7 +8,6 @@
 #include "api/create-xml.h"
 #include "api/handlers.h"
 #include "api/overlay.h"
-#include "api/request.h"
 #include "api/turn.h"
 #include "base/clock.h"
 #include "base/memory.h"
@@ -294,18 +293,6 @@ static int create_check(struct domain *domain, const char *name, json_object *pa
     return domain_need_feature(domain, QMP_FEATURE_TRANSACTION, err);
 }
 
-static void created(void *arg, struct job *job, const struct error *err)
-{
-    struct call *call = arg;
-
-    if (err) {
-        call_error(call, err);
-        return;
-    }
-    request_started(call, job->record.id);
-    answer_job(call, job, "ended");
-}
-
 static void create_start(struct call *call, struct domain *domain, const char *name,
                          const struct shutoff *files)
 {
@@ -322,7 +309,7 @@ static void create_start(struct call *call, struct domain *domain, const char *n
         call_error(call, &err);
         return;
     }
-    engine_start(job, answer_note_job, created, call);
+    engine_start(job, answer_note_job, answer_started, call);
 }
 
 static void create_try(struct call *call, const struct shutoff *files);

@@ -147,18 +147,6 @@ static struct job *need_active(struct call *call)
     return job;
 }
 
-static void ended_answer(void *arg, struct job *job, const struct error *err)
-{
-    struct call *call = arg;
-
-    if (err) {
-        call_error(call, err);
-        return;
-    }
-    request_started(call, job->record.id);
-    answer_job(call, job, "ended");
-}
-
 static int by_job_id(const void *a, const void *b)
 {
     const struct job *const *x = a, *const *y = b;
@@ -189,7 +177,7 @@ static void pivot(struct call *call, struct job **jobs, size_t n)
     qsort(jobs, n, sizeof(*jobs), by_job_id);
     if (pivot_check_group(jobs, n, &err) < 0 ||
         engine_pivot(jobs, (unsigned)n, pause && strcmp(pause, "never") == 0, answer_note_job,
-                     ended_answer, call, &err) < 0)
+                     answer_started, call, &err) < 0)
         call_error(call, &err);
 }
 
@@ -241,7 +229,7 @@ void job_cancel_handle(struct call *call)
         return;
     job = need_active(call);
     if (job && engine_cancel(job, json_flag(call_params(call), "force", 0), answer_note_job,
-                             ended_answer, call, &err) < 0)
+                             answer_started, call, &err) < 0)
         call_error(call, &err);
 }
 

@@ -7,7 +7,6 @@
 
 #include "api/answer.h"
 #include "api/call.h"
-#include "api/request.h"
 #include "api/turn.h"
 #include "base/error.h"
 #include "base/memory.h"
@@ -35,18 +34,6 @@ void tree_job_fail(struct call *call, struct job *job, const struct error *err)
     job_free(job);
     turn_end(call);
     call_error(call, err);
-}
-
-static void tree_job_begun(void *arg, struct job *job, const struct error *err)
-{
-    struct call *call = arg;
-
-    if (err) {
-        call_error(call, err);
-        return;
-    }
-    request_started(call, job->record.id);
-    answer_job(call, job, "ended");
 }
 
 int tree_job_check(const struct job *job, struct error *err)
@@ -77,5 +64,5 @@ void tree_job_surveyed(void *arg, const struct error *err)
         return;
     }
     turn_end(call);
-    engine_start(job, answer_note_job, tree_job_begun, call);
+    engine_start(job, answer_note_job, answer_started, call);
 }
