@@ -10,6 +10,7 @@
 #include "api/wire.h"
 #include "base/memory.h"
 #include "domain/domains.h"
+#include "domain/shutoff.h"
 #include "domain/snapshot.h"
 #include "job/check.h"
 #include "job/debt.h"
@@ -145,22 +146,46 @@ static void define_store(struct call *call, struct domain *domain, bool added)
     journal_commit(txn, "define", defined, defining);
 }
 
+struct definition_read {
+    struct call *call;
+    struct record_domain record;
+};
+
+/* With what the headers say lies below the images, so that it is known before a QEMU was seen. */
+static void define_looked(void *arg, struct shutoff *files)
+{
+    struct definition_read *read = arg;
+    _cleanup_error_ struct error err = {0};
+    struct domain *domain;
+    bool added;
+
+    shutoff_fill_all(files, &read->record);
+    domain = domains_define(files->domains, &read->record, &added, &err);
+    if (domain)
+        define_store(read->call, domain, added);
+    else
+        call_error(read->call, &err);
+    record_domain_deinit(&read->record);
+    free(read);
+}
+
 void domain_define_handle(struct call *call)
 {
-    _cleanup_(record_domain_deinit) struct record_domain record = {0};
+    struct definition_read *read;
     _cleanup_error_ struct error err = {0};
-    struct domain *domain = NULL;
     int64_t job;
-    bool added;
 
     if (request_begin(call, &job) != REQUEST_NEW)
         return;
-    if (define_read(&record, call_params(call), &err) == 0)
-        domain = domains_define(call_context(call)->domains, &record, &added, &err);
-    if (domain)
-        define_store(call, domain, added);
-    else
-        call_error(call, &err);
+    read = xzalloc(sizeof(*read));
+    read->call = call;
+    if (define_read(&read->record, call_params(call), &err) == 0) {
+        shutoff_look_at(call_context(call)->domains, &read->record, define_looked, read);
+        return;
+    }
+    call_error(call, &err);
+    record_domain_deinit(&read->record);
+    free(read);
 }
 
 /* --- domain.undefine --- */

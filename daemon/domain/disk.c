@@ -173,6 +173,10 @@ static bool disk_update_chain(const struct domain *domain, struct record_disk *d
     /* The list of nodes may be older than the disk's root: that proves nothing of the chain. */
     if (!node)
         return false;
+    if (same(disk->format, node->driver)) {
+        xstrset(&disk->format, NULL);
+        changed = true;
+    }
     /* A loop in the graph ends the walk like the bottom does. */
     for (; node && n < most; node = view_below(domain->view, node), n++) {
         if (n == disk->n_chain)

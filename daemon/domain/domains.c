@@ -212,7 +212,8 @@ static void domains_copy_definition(struct record_domain *record,
         disk->defined = true;
         disk->read_only = from->read_only;
         for (unsigned k = 0; k < from->n_chain; k++)
-            record_disk_add_layer(disk, from->chain[k].file, from->chain[k].format);
+            record_disk_add_layer(disk, from->chain[k].file, from->chain[k].format)->virtual_size =
+                from->chain[k].virtual_size;
     }
 }
 

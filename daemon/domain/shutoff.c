@@ -60,27 +60,33 @@ static void shutoff_done(void *arg)
     shutoff_free(files);
 }
 
-void shutoff_look(struct domain *domain, void (*done)(void *arg, struct shutoff *files), void *arg)
+void shutoff_look_at(struct domains *domains, const struct record_domain *record,
+                     void (*done)(void *arg, struct shutoff *files), void *arg)
 {
     struct shutoff *files = xzalloc(sizeof(*files));
 
-    files->domains = domain->owner;
-    files->domain = xstrdup(domain->record.name);
+    files->domains = domains;
+    files->domain = xstrdup(record->name);
     files->done = done;
     files->arg = arg;
-    files->disks = xrealloc(NULL, domain->record.n_disks + 1, sizeof(*files->disks));
-    for (unsigned i = 0; i < domain->record.n_disks; i++) {
-        const struct record_disk *record = &domain->record.disks[i];
-        const struct record_layer *active = record->n_chain ? &record->chain[0] : NULL;
+    files->disks = xrealloc(NULL, record->n_disks + 1, sizeof(*files->disks));
+    for (unsigned i = 0; i < record->n_disks; i++) {
+        const struct record_disk *from = &record->disks[i];
+        const struct record_layer *active = from->n_chain ? &from->chain[0] : NULL;
         struct shutoff_disk *disk = &files->disks[files->n_disks++];
 
-        *disk = (struct shutoff_disk){.target = xstrdup(record->target)};
+        *disk = (struct shutoff_disk){.target = xstrdup(from->target)};
         if (!active || active->file[0] != '/')
             continue;
         disk->file = xstrdup(active->file);
-        disk->format = xstrdup(active->format ? active->format : record->format);
+        disk->format = xstrdup(active->format ? active->format : from->format);
     }
-    worker_run(domain->owner->worker, shutoff_run, shutoff_done, shutoff_free, files);
+    worker_run(domains->worker, shutoff_run, shutoff_done, shutoff_free, files);
+}
+
+void shutoff_look(struct domain *domain, void (*done)(void *arg, struct shutoff *files), void *arg)
+{
+    shutoff_look_at(domain->owner, &domain->record, done, arg);
 }
 
 static int shutoff_disk_error(const struct record_disk *disk, const char *reason,
@@ -175,5 +181,16 @@ const struct shutoff_disk *shutoff_take(const struct shutoff *files, struct reco
     if (shutoff_check(disk, &seen->chain, err) < 0)
         return NULL;
     shutoff_fill(disk, &seen->chain);
+    xstrset(&disk->format, NULL); /* it was said of this image, and is taken at its word */
     return seen;
+}
+
+void shutoff_fill_all(const struct shutoff *files, struct record_domain *record)
+{
+    for (unsigned i = 0; i < record->n_disks; i++) {
+        const struct shutoff_disk *seen = shutoff_find(files, record->disks[i].target);
+
+        if (seen && seen->file && !seen->error.code)
+            shutoff_fill(&record->disks[i], &seen->chain);
+    }
 }

@@ -11,6 +11,7 @@
 struct domain;
 struct domains;
 struct record_disk;
+struct record_domain;
 
 /* What the files show of one disk. */
 struct shutoff_disk {
@@ -35,6 +36,14 @@ int shutoff_need(const struct domain *domain, const char *what, struct error *er
 /* Reads the chains of all disks of a domain and calls `done`, with a struct that lives as long as
  * the call: by then the domain may run, may have jobs, or may be gone. */
 void shutoff_look(struct domain *domain, void (*done)(void *arg, struct shutoff *files), void *arg);
+
+/* The same for a domain that is only about to be defined. */
+void shutoff_look_at(struct domains *domains, const struct record_domain *record,
+                     void (*done)(void *arg, struct shutoff *files), void *arg);
+
+/* Puts what was read below the active layers into the record that was looked at; disks whose files
+ * cannot be read stay as they were said to be. */
+void shutoff_fill_all(const struct shutoff *files, struct record_domain *record);
 
 /* What was read of a disk, checked against its record and put into it: the chain below the active
  * layer. The disk is of a domain that is shut off, and free. Errors: ImageError; Mismatch

@@ -294,8 +294,7 @@ void pivot_prepare_act(struct job *job)
     qmp_uncork(job_qmp(job));
 }
 
-/* The record of a disk whose chain becomes another one. What somebody once defined as the format of
- * its image is that of the layer that was left. */
+/* The record of a disk whose chain becomes another one. */
 static void leg_take_chain(const struct leg *leg)
 {
     struct record_disk *disk = leg_disk(leg);
@@ -307,8 +306,6 @@ static void leg_take_chain(const struct leg *leg)
         copy_take_chain(disk, leg);
     else
         commit_take_chain(disk, leg);
-    if (disk->format && !leg->above)
-        xstrset(&disk->format, leg->to->format);
 }
 
 void pivot_decide_note(struct job *job, struct journal_txn *txn)
@@ -483,8 +480,6 @@ bool pivot_reverse(struct job *job)
         leg.job->record.flags |= JOB_REVERSED;
         if (!leg.job->record.error.code)
             leg_reverse_error(&leg, &leg.job->record.error);
-        if (disk && disk->format && !leg.above)
-            xstrset(&disk->format, leg.from->format);
         if (disk)
             disk->held = false;
     }
