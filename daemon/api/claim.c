@@ -83,7 +83,7 @@ void claims_add(struct claims *claims, const struct definition *definition)
         claim = claim_add(claims, record->name, disk->disk, disk->mode, disk->file);
         claim->format = xstrdup(disk->format);
         claim->backing = xstrdup(disk->backing);
-        claim->backing_format = xstrdup(definition->backing_format[i]);
+        claim->backing_format = xstrdup(disk->backing_format);
         claim->memory = memory && strcmp(disk->mode, "internal") == 0;
         memory = memory && !claim->memory;
     }
@@ -178,18 +178,31 @@ static int claim_check_header(const struct claims *claims, const struct claim *c
     return r;
 }
 
-static int claim_check_external(const struct claims *claims, const struct claim *claim,
-                                const char *path, struct error *err)
+/* Of the two formats that can be told from what an image begins with. */
+static int claim_check_format(const struct claim *claim, const char *path, const char *format,
+                              const char *what, bool *ret_qcow2, struct error *err)
 {
-    bool raw = claim->format && strcmp(claim->format, "raw") == 0, qcow2;
+    bool raw = format && strcmp(format, "raw") == 0, qcow2;
 
-    if (!claim->format || (!raw && strcmp(claim->format, "qcow2") != 0))
+    *ret_qcow2 = false;
+    if (!format || (!raw && strcmp(format, "qcow2") != 0))
         return 0;
     if (image_has_magic(path, &qcow2, err) < 0)
         return -1;
     if (qcow2 == raw)
-        return claim_mismatch(claim, "the format of the overlay", claim->format,
-                              qcow2 ? "qcow2" : "another one", err);
+        return claim_mismatch(claim, what, format, qcow2 ? "qcow2" : "another one", err);
+    *ret_qcow2 = qcow2;
+    return 0;
+}
+
+static int claim_check_external(const struct claims *claims, const struct claim *claim,
+                                const char *path, struct error *err)
+{
+    bool qcow2;
+
+    if (claim_check_format(claim, path, claim->format, "the format of the overlay", &qcow2, err) <
+        0)
+        return -1;
     return qcow2 ? claim_check_header(claims, claim, path, err) : 0;
 }
 
@@ -216,6 +229,7 @@ static int claim_check(const struct claims *claims, const struct claim *claim, s
     bool internal = strcmp(claim->mode, "internal") == 0;
     _cleanup_free_ char *path = NULL, *below = NULL;
     struct image_id id;
+    bool qcow2;
 
     if (internal && !claim->file)
         return claim_mismatch(claim, "the image of an internal snapshot", "named", "not known",
@@ -232,9 +246,11 @@ static int claim_check(const struct claims *claims, const struct claim *claim, s
         if (!below)
             return -1;
     }
-    return path && claim->disk && strcmp(claim->mode, "external") == 0
-               ? claim_check_external(claims, claim, path, err)
-               : 0;
+    if (path && claim->disk && strcmp(claim->mode, "external") == 0)
+        return claim_check_external(claims, claim, path, err);
+    return below ? claim_check_format(claim, below, claim->backing_format,
+                                      "the format of the image it froze", &qcow2, err)
+                 : 0;
 }
 
 static void claims_run(void *arg)

@@ -14,9 +14,6 @@
 
 void definition_deinit(struct definition *definition)
 {
-    for (unsigned i = 0; i < definition->n_backing_formats; i++)
-        free(definition->backing_format[i]);
-    free(definition->backing_format);
     free(definition->document);
     record_snapshot_deinit(&definition->record);
     *definition = (struct definition){0};
@@ -44,15 +41,6 @@ static int check_name(const char *name, const char *param, struct error *err)
                "'.'");
 }
 
-static struct record_snapshot_disk *append_disk(struct definition *definition, const char *name)
-{
-    unsigned n = definition->n_backing_formats++;
-
-    definition->backing_format = xrealloc(definition->backing_format, n + 1, sizeof(char *));
-    definition->backing_format[n] = NULL;
-    return record_snapshot_add_disk(&definition->record, name);
-}
-
 /* A disk by whatever name the description has for it; those that the domain does not have (any
  * more) keep that name. */
 static struct record_snapshot_disk *add_disk(struct definition *definition, struct domain *domain,
@@ -60,7 +48,7 @@ static struct record_snapshot_disk *add_disk(struct definition *definition, stru
 {
     const struct record_disk *known = disk_need(domain, name, NULL);
 
-    return append_disk(definition, known ? known->target : name);
+    return record_snapshot_add_disk(&definition->record, known ? known->target : name);
 }
 
 static int check_disks(const struct record_snapshot *record, const char *param, struct error *err)
@@ -85,6 +73,7 @@ static void place_internal(struct domain *domain, struct record_snapshot_disk *d
         xstrset(&disk->file, known->chain[0].file);
     xstrset(&disk->format, "qcow2");
     xstrset(&disk->backing, NULL);
+    xstrset(&disk->backing_format, NULL);
 }
 
 /* --- XML --- */
@@ -94,9 +83,10 @@ static int take_xml_disk(struct definition *definition, struct domain *domain,
 {
     struct record_snapshot_disk *disk = add_disk(definition, domain, from->name);
 
-    if (strcmp(from->mode, "external") == 0 && !from->file && !from->remote) {
+    if (strcmp(from->mode, "external") == 0 && !from->file && !from->remote && !from->backing) {
         error_set(err, SNAPVM_ERROR_INVALID_PARAMS,
-                  "disk %s: an external snapshot that exists has an overlay; say which file it is",
+                  "disk %s: an external snapshot that exists froze an image; say which file that "
+                  "is, or its overlay",
                   disk->disk);
         return error_text(err, "param", "xml");
     }
@@ -104,7 +94,7 @@ static int take_xml_disk(struct definition *definition, struct domain *domain,
     xstrset(&disk->file, from->file);
     xstrset(&disk->format, from->format);
     xstrset(&disk->backing, from->backing);
-    xstrset(&definition->backing_format[definition->record.n_disks - 1], from->backing_format);
+    xstrset(&disk->backing_format, from->backing_format);
     place_internal(domain, disk);
     return 0;
 }
@@ -223,10 +213,12 @@ static int take_json_disk(struct definition *definition, struct domain *domain, 
                           const char *path, struct error *err)
 {
     static const char *const others[] = {NULL};
-    _cleanup_free_ char *name = NULL, *mode = NULL, *file = NULL, *format = NULL, *backing = NULL;
-    const struct text_member members[] = {{"disk", &name},       {"mode", &mode},
-                                          {"file", &file},       {"format", &format},
-                                          {"backing", &backing}, {NULL, NULL}};
+    _cleanup_free_ char *name = NULL, *mode = NULL, *file = NULL, *format = NULL, *backing = NULL,
+                        *backing_format = NULL;
+    const struct text_member members[] = {
+        {"disk", &name},     {"mode", &mode},       {"file", &file},
+        {"format", &format}, {"backing", &backing}, {"backing_format", &backing_format},
+        {NULL, NULL}};
     struct record_snapshot_disk *disk;
 
     if (take_texts(object, members, others, path, err) < 0)
@@ -241,6 +233,7 @@ static int take_json_disk(struct definition *definition, struct domain *domain, 
     disk->file = TAKE_PTR(file);
     disk->format = TAKE_PTR(format);
     disk->backing = TAKE_PTR(backing);
+    disk->backing_format = TAKE_PTR(backing_format);
     place_internal(domain, disk);
     return 0;
 }
@@ -349,12 +342,14 @@ int definition_from_json(struct domain *domain, json_object *object, const char 
 static void complete_disks(struct definition *definition, const struct record_snapshot *there)
 {
     for (unsigned i = 0; i < there->n_disks; i++) {
-        struct record_snapshot_disk *disk = append_disk(definition, there->disks[i].disk);
+        struct record_snapshot_disk *disk =
+            record_snapshot_add_disk(&definition->record, there->disks[i].disk);
 
         xstrset(&disk->mode, there->disks[i].mode);
         xstrset(&disk->file, there->disks[i].file);
         xstrset(&disk->format, there->disks[i].format);
         xstrset(&disk->backing, there->disks[i].backing);
+        xstrset(&disk->backing_format, there->disks[i].backing_format);
     }
 }
 

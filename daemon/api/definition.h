@@ -14,8 +14,6 @@ struct domain;
 
 struct definition {
     struct record_snapshot record; /* disks by target where the domain has them */
-    char **backing_format;         /* of each disk's backing; NULL: not said */
-    unsigned n_backing_formats;    /* the record may have been handed over */
     char *document;                /* the whole XML; NULL: not said */
     bool by_second;                /* XML knows seconds, and words that say less than ours */
     bool says_parent, says_description, says_created, says_state, says_memory, says_quiesced;

@@ -21,6 +21,8 @@ static void put_disk(FILE *out, const struct record_snapshot_disk *disk)
     put_text(out, ",\"file\":", disk->file);
     put_text(out, ",\"format\":", disk->format);
     put_text(out, ",\"backing\":", disk->backing);
+    if (disk->backing && !disk->file) /* otherwise the overlay's header tells it */
+        put_text(out, ",\"backing_format\":", disk->backing_format);
     fputc('}', out);
 }
 

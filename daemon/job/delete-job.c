@@ -72,6 +72,7 @@ static bool delete_rename(const struct job *job, struct record_snapshot_disk *di
             !strand_is_done(job, &s))
             continue;
         xstrset(&disk->backing, s.base->file);
+        xstrset(&disk->backing_format, s.base->format);
         changed = true;
         break;
     }

@@ -8,6 +8,7 @@
 struct domain;
 struct engine;
 struct job;
+struct journal_txn;
 struct record_disk;
 
 /* The commit of the layers `top` to above `base` (indexes in the chain, 0 < top < base); not
@@ -18,5 +19,9 @@ struct job *merge_commit_new(struct engine *engine, struct domain *domain, struc
 /* The pull of all layers between the active one and `base` (n_chain: all that is below). */
 struct job *merge_pull_new(struct engine *engine, struct domain *domain, struct record_disk *disk,
                            unsigned base, int64_t bandwidth);
+
+/* plan::note_end of merges below an overlay, live and shut off: what that means to the snapshots.
+ */
+void merge_note_end(struct job *job, struct journal_txn *txn);
 
 #endif

@@ -61,7 +61,7 @@ static void needed_add_name(struct needed **set, const struct domain *domain, co
 static void needed_add_snapshot_disk(struct needed **set, const struct domain *domain,
                                      const struct record_snapshot_disk *disk)
 {
-    needed_add_name(set, domain, disk->backing, NULL);
+    needed_add_name(set, domain, disk->backing, disk->backing_format);
     if (disk->mode && strcmp(disk->mode, "internal") == 0)
         needed_add_name(set, domain, disk->file, NULL);
 }

@@ -8,6 +8,7 @@
 #include "base/memory.h"
 #include "domain/disk.h"
 #include "domain/domains.h"
+#include "domain/snapshot.h"
 #include "job/engine.h"
 #include "job/files.h"
 #include "job/leg.h"
@@ -327,6 +328,46 @@ static void merge_conclude(struct job *job, const char *result)
     }
 }
 
+static bool same(const char *a, const char *b)
+{
+    return a && b && strcmp(a, b) == 0;
+}
+
+/* An overlay that lies on something else now is no longer that of the layer that a snapshot froze,
+ * which stays what it is. */
+static bool merge_leave_overlay(const struct job *job, struct record_snapshot *record)
+{
+    const struct record_image *above = job_image(job, NULL, "above");
+
+    for (unsigned i = 0; above && i < record->n_disks; i++) {
+        struct record_snapshot_disk *disk = &record->disks[i];
+        const struct record_image *frozen = job->record.images;
+
+        /* Without an overlay: also one that it had when its end was to be recorded first. */
+        if (!same(disk->disk, above->disk) || !disk->backing ||
+            (disk->file && !same(disk->file, above->file)))
+            continue;
+        for (unsigned k = 0; k < job->record.n_images && !disk->backing_format; k++, frozen++)
+            if (same(frozen->file, disk->backing))
+                disk->backing_format = xstrdup(frozen->format);
+        xstrset(&disk->file, NULL);
+        return true;
+    }
+    return false;
+}
+
+void merge_note_end(struct job *job, struct journal_txn *txn)
+{
+    struct snapshot *snapshot;
+
+    if (strcmp(job->record.result, "completed") != 0)
+        return;
+    TAILQ_FOREACH (snapshot, &job->domain->snapshots, link) {
+        if (merge_leave_overlay(job, &snapshot->record))
+            journal_put_snapshot(txn, &snapshot->record);
+    }
+}
+
 static void merge_add_layers(struct job *job, const struct record_disk *disk, unsigned above,
                              unsigned base, const char *first)
 {
@@ -389,6 +430,7 @@ const struct plan plan_merge = {
     .observe = pivot_observe,
     .offline = merge_offline,
     .conclude = merge_conclude,
+    .note_end = merge_note_end,
 };
 
 const struct plan plan_pull = {
@@ -400,4 +442,5 @@ const struct plan plan_pull = {
     .observe = pivot_observe,
     .offline = merge_offline,
     .conclude = merge_conclude,
+    .note_end = merge_note_end,
 };

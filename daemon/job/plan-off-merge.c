@@ -18,6 +18,7 @@
 #include "job/evidence.h"
 #include "job/files.h"
 #include "job/hold.h"
+#include "job/merge.h"
 #include "job/off-merge.h"
 #include "job/pivot.h"
 #include "job/strand-tool.h"
@@ -183,6 +184,7 @@ const struct plan plan_off_commit = {
     .look = evidence_look,
     .forward = off_merge_forward,
     .conclude = off_merge_conclude,
+    .note_end = merge_note_end,
 };
 
 const struct plan plan_off_delete = {

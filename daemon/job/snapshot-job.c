@@ -158,8 +158,10 @@ static void snapshot_note_disk(struct job *job, const struct record_image *image
     xstrset(&disk->mode, is_overlay(image) ? "external" : "internal");
     xstrset(&disk->file, image->file);
     xstrset(&disk->format, image->format);
-    if (is_overlay(image))
-        xstrset(&disk->backing, job_image(job, image->disk, "source")->file);
+    if (!is_overlay(image))
+        return;
+    xstrset(&disk->backing, job_image(job, image->disk, "source")->file);
+    xstrset(&disk->backing_format, job_image(job, image->disk, "source")->format);
 }
 
 static void snapshot_note_metadata(struct job *job, struct journal_txn *txn)

@@ -125,7 +125,7 @@ static void tree_name_snapshot(struct tree *tree, const struct record_snapshot_d
         named->owned = deleted;
         named->begun = deleted && !disk->backing;
     }
-    named = tree_name(tree, disk->backing, NULL);
+    named = tree_name(tree, disk->backing, disk->backing_format);
     if (!named)
         return;
     named->needed = !deleted;

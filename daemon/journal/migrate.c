@@ -20,6 +20,9 @@ static const char *const steps[] = {
     "CREATE TABLE snapshot_document (domain TEXT NOT NULL, snapshot TEXT NOT NULL,"
     " xml TEXT NOT NULL, PRIMARY KEY (domain, snapshot), FOREIGN KEY (domain, snapshot)"
     " REFERENCES snapshot (domain, name) ON DELETE CASCADE)",
+    /* 4: the format of what a snapshot froze, which its overlay does not tell any more once it was
+     * merged. */
+    "ALTER TABLE snapshot_disk ADD COLUMN backing_format TEXT",
 };
 
 static const struct migrate_plan plan_current = {

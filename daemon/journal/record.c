@@ -88,6 +88,7 @@ void record_snapshot_deinit(struct record_snapshot *snapshot)
         free(snapshot->disks[i].file);
         free(snapshot->disks[i].format);
         free(snapshot->disks[i].backing);
+        free(snapshot->disks[i].backing_format);
     }
     free(snapshot->disks);
     memset(snapshot, 0, sizeof(*snapshot));
@@ -175,6 +176,7 @@ void record_snapshot_copy(struct record_snapshot *to, const struct record_snapsh
         disk->file = xstrdup(from->disks[i].file);
         disk->format = xstrdup(from->disks[i].format);
         disk->backing = xstrdup(from->disks[i].backing);
+        disk->backing_format = xstrdup(from->disks[i].backing_format);
     }
 }
 

@@ -22,7 +22,7 @@ struct record_disk {
     char *target;        /* unique in its domain; never changes */
     char *qdev, *device; /* how QEMU knows it: device id, drive id */
     char *node;          /* as defined, to find it the first time */
-    char *format;        /* of the active layer, as defined; NULL: nobody said */
+    char *format;        /* of the image, as defined; NULL: nobody said, or QEMU reads it so */
     bool defined;        /* a person named the target */
     bool read_only;
     struct record_layer *chain; /* [0] is the active layer: the image to start from, now */
@@ -103,7 +103,7 @@ struct record_job {
 };
 
 struct record_snapshot_disk {
-    char *disk, *mode, *file, *format, *backing;
+    char *disk, *mode, *file, *format, *backing, *backing_format;
 };
 
 struct record_snapshot {

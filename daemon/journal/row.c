@@ -188,6 +188,7 @@ static int row_snapshot_disks(struct statement_set *set, struct record_snapshot 
         disk->file = row_text(&row);
         disk->format = row_text(&row);
         disk->backing = row_text(&row);
+        disk->backing_format = row_text(&row);
     }
     return row.rc;
 }

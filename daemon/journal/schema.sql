@@ -1,4 +1,4 @@
--- The journal's schema, version 3: what a new database is made from. A change here is a new
+-- The journal's schema, version 4: what a new database is made from. A change here is a new
 -- version, and needs a step in migrate.c that brings the version before to the same tables.
 --
 -- Words (kinds, states, results) are texts as in the contract; times are microseconds since 1970;
@@ -39,7 +39,7 @@ CREATE TABLE disk (
     qdev TEXT,
     device TEXT,
     node TEXT,
-    -- Of the image, as a person defined it.
+    -- Of the image, as a person defined it, until it is known to be so.
     format TEXT,
     defined INTEGER NOT NULL,
     read_only INTEGER NOT NULL,
@@ -153,6 +153,7 @@ CREATE TABLE snapshot_disk (
     file TEXT,
     format TEXT,
     backing TEXT,
+    backing_format TEXT,
     PRIMARY KEY (domain, snapshot, position),
     FOREIGN KEY (domain, snapshot) REFERENCES snapshot (domain, name) ON DELETE CASCADE
 ) WITHOUT ROWID;

@@ -27,7 +27,7 @@
 #define IMAGE_FIELDS "disk, role, file, format, node, virtual_size, dev, ino, made, state"
 #define SNAPSHOT_FIELDS \
     "parent, description, state, memory, quiesced, quiesce_error, created, memory_file"
-#define SNAPSHOT_DISK_FIELDS "disk, mode, file, format, backing"
+#define SNAPSHOT_DISK_FIELDS "disk, mode, file, format, backing, backing_format"
 #define DEBT_FIELDS QEMU_FIELDS ", since, deadline, job, count, listed"
 #define REQUEST_FIELDS "method, params, job, result, time"
 #define EVENT_FIELDS "time, kind, domain, body"
@@ -66,7 +66,7 @@ static const char *const texts[STATEMENT_END] = {
     [STATEMENT_PUT_DOCUMENT] = PUT("snapshot_document", "domain, snapshot", "?1, ?2", "xml", "?3"),
     [STATEMENT_DROP_SNAPSHOT] = "DELETE FROM snapshot WHERE domain = ?1 AND name = ?2",
     [STATEMENT_PUT_SNAPSHOT_DISK] = PUT("snapshot_disk", "domain, snapshot, position", "?1, ?2, ?3",
-                                        SNAPSHOT_DISK_FIELDS, "?4, ?5, ?6, ?7, ?8"),
+                                        SNAPSHOT_DISK_FIELDS, "?4, ?5, ?6, ?7, ?8, ?9"),
     [STATEMENT_TRIM_SNAPSHOT_DISKS] =
         "DELETE FROM snapshot_disk WHERE domain = ?1 AND snapshot = ?2 AND position >= ?3",
 

@@ -163,6 +163,7 @@ static void txn_put_snapshot_disk(struct script *script, const struct record_sna
     script_text(script, disk->file);
     script_text(script, disk->format);
     script_text(script, disk->backing);
+    script_text(script, disk->backing_format);
 }
 
 void journal_put_snapshot(struct journal_txn *txn, const struct record_snapshot *snapshot)
