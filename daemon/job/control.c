@@ -48,9 +48,10 @@ static int control_state_error(const struct job *job, struct error *err, const c
     return error_text(err, "state", job->record.state);
 }
 
+/* Also while the monitor is away. */
 static bool job_is_stalled(const struct job *job)
 {
-    return strcmp(job->record.state, "stalled") == 0;
+    return job_has(job, JOB_STALLED);
 }
 
 /* Ready once is ready for good, also while the monitor is away; a stall, or

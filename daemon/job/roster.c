@@ -196,6 +196,8 @@ static void engine_load_job(struct engine *engine, struct record_job *record)
     job->step = step;
     job->resumed = job->recovered = true;
     job->phase = PHASE_AWAY;
+    if (!plan->look)
+        xstrset(&job->record.state, "waiting"); /* for a monitor, which others may hold */
     engine_insert(job);
 }
 
