@@ -1,4 +1,5 @@
-/* snapshot.revert of a guest that is shut off: new overlays on what the snapshot froze. */
+/* snapshot.revert of a guest that is shut off: new overlays on what the snapshot froze, or images
+ * that become what they hold inside. */
 #include <string.h>
 
 #include "api/answer.h"
@@ -30,14 +31,12 @@ static int revert_check_state(const struct domain *domain, const struct snapshot
                   domain->record.name, state);
         return error_text(err, "state", state);
     }
-    if (strcmp(snapshot_location(snapshot), "external") == 0 &&
-        (!snapshot->record.memory || strcmp(snapshot->record.memory, "no") == 0))
+    if (!snapshot->record.memory || strcmp(snapshot->record.memory, "no") == 0)
         return 0;
     error_set(err, SNAPVM_ERROR_UNSUPPORTED,
-              "snapshot \"%s\" is not one of disks in overlays alone, to which this snapvmd can go "
-              "back",
+              "snapshot \"%s\" is not one of disks alone, to which this snapvmd can go back",
               snapshot->record.name);
-    return error_text(err, "feature", "revert to internal snapshots and memory");
+    return error_text(err, "feature", "revert to memory");
 }
 
 static int revert_check(const struct domain *domain, const struct snapshot *snapshot,
@@ -80,6 +79,25 @@ static int revert_need_backing(const struct snapshot *snapshot,
     return error_text(err, "reason", "missing");
 }
 
+/* What is in the image becomes the disk: other layers must not lie on it. */
+static int revert_add_internal(struct job *job, const struct record_snapshot_disk *kept,
+                               const struct record_disk *disk, struct error *err)
+{
+    if (revert_need_disk(job, kept->disk, disk, err) < 0)
+        return -1;
+    if (kept->file && strcmp(kept->file, disk->chain[0].file) == 0) {
+        revert_job_add_internal(job, kept->disk, kept->file);
+        return 0;
+    }
+    error_set(
+        err, SNAPVM_ERROR_INVALID_STATE,
+        "snapshot \"%s\" is inside %s, which is not the active layer of disk %s now; what lies "
+        "on it would change by going back: delete the snapshots that were taken since, or "
+        "commit their overlays",
+        job->record.snapshot, kept->file ? kept->file : "an unknown image", kept->disk);
+    return error_text(err, "state", "shutoff");
+}
+
 static int revert_add_disks(struct call *call, struct job *job, const struct snapshot *snapshot,
                             struct error *err)
 {
@@ -92,6 +110,11 @@ static int revert_add_disks(struct call *call, struct job *job, const struct sna
         struct record_disk *disk = disk_find(job->domain, frozen->disk);
         _cleanup_free_ char *file = NULL;
 
+        if (strcmp(frozen->mode, "internal") == 0) {
+            if (revert_add_internal(job, frozen, disk, err) < 0)
+                return -1;
+            continue;
+        }
         if (strcmp(frozen->mode, "no") == 0)
             continue;
         if (revert_need_backing(snapshot, frozen, err) < 0 ||
@@ -109,7 +132,8 @@ static void revert_start(struct call *call, struct domain *domain, const struct 
 {
     bool force = json_flag(call_params(call), "force", 0);
     _cleanup_error_ struct error err = {0};
-    struct job *job = revert_job_new(call_context(call)->engine, domain, snapshot->record.name);
+    struct job *job =
+        revert_job_new(call_context(call)->engine, domain, snapshot->record.name, force);
 
     turn_take(call);
     xstrset(&job->record.request_id, json_string(call_params(call), "request_id"));
@@ -117,7 +141,7 @@ static void revert_start(struct call *call, struct domain *domain, const struct 
         tree_job_fail(call, job, &err);
         return;
     }
-    revert_survey(job, force, tree_job_surveyed, tree_job_new(call, job));
+    revert_survey(job, tree_job_surveyed, tree_job_new(call, job));
 }
 
 void snapshot_revert_handle(struct call *call)

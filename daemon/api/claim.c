@@ -208,17 +208,18 @@ static int claim_check_external(const struct claims *claims, const struct claim 
 
 static int claim_check_internal(const struct claim *claim, const char *path, struct error *err)
 {
-    bool qcow2, has, memory;
+    struct image_inside inside;
+    bool qcow2;
 
     if (image_has_magic(path, &qcow2, err) < 0)
         return -1;
     if (!qcow2)
         return claim_mismatch(claim, "the format of the image", "qcow2", "another one", err);
-    if (image_has_snapshot(path, claim->snapshot, &has, &memory, err) < 0)
+    if (image_look_inside(path, claim->snapshot, &inside, err) < 0)
         return -1;
-    if (!has)
+    if (!inside.has)
         return claim_mismatch(claim, "the snapshot inside the image", claim->snapshot, "none", err);
-    if (claim->memory && !memory)
+    if (claim->memory && !inside.memory)
         return claim_mismatch(claim, "the memory inside the image", "that of the guest", "none",
                               err);
     return 0;

@@ -51,7 +51,6 @@ static void look_at(const char *file, const char *format, const char *snapshot,
                     struct evidence *seen)
 {
     struct image_info info = {0};
-    bool memory;
 
     seen->gone = access(file, F_OK) < 0 && (errno == ENOENT || errno == ENOTDIR);
     if (image_identify(file, &seen->id, NULL) < 0 || image_read(file, format, &info, NULL) < 0)
@@ -61,7 +60,7 @@ static void look_at(const char *file, const char *format, const char *snapshot,
         seen->backing = image_backing_path(file, info.backing);
     if (strcmp(format, "qcow2") != 0 || image_is_empty(file, &seen->empty, NULL) < 0)
         seen->empty = false;
-    if (snapshot && image_has_snapshot(file, snapshot, &seen->inside, &memory, NULL) < 0)
+    if (snapshot && image_look_inside(file, snapshot, &seen->inside, NULL) < 0)
         seen->there = false;
     image_info_deinit(&info);
 }

@@ -19,7 +19,7 @@ struct evidence {
     struct image_id id;
     char *backing; /* the layer below as an absolute name; NULL: none, or no local file */
     bool empty;    /* a qcow2 image without data of its own */
-    bool inside;   /* of role "internal": the image has the snapshot that is meant */
+    struct image_inside inside; /* of role "internal": how it is with the snapshot that is meant */
     struct image_holders holders;
 };
 

@@ -90,12 +90,12 @@ static char *image_tool_options(const struct record_image *image)
     return options;
 }
 
-static void image_tool_inside(struct job *job, const char *what, const struct record_image *image,
-                              image_tool_fn done)
+static void image_tool_inside(struct job *job, const char *what, const char *which,
+                              const struct record_image *image, image_tool_fn done)
 {
     _cleanup_free_ char *options = image_tool_options(image);
     const char *words[N_WORDS] = {
-        job->engine->options.qemu_img, "snapshot", "-q", what, image->node, "--image-opts", options,
+        job->engine->options.qemu_img, "snapshot", "-q", what, which, "--image-opts", options,
     };
 
     image_tool_run(job, words, 0, image, done);
@@ -103,12 +103,18 @@ static void image_tool_inside(struct job *job, const char *what, const struct re
 
 void image_tool_snapshot(struct job *job, const struct record_image *image, image_tool_fn done)
 {
-    image_tool_inside(job, "-c", image, done);
+    image_tool_inside(job, "-c", image->node, image, done);
 }
 
 void image_tool_drop(struct job *job, const struct record_image *image, image_tool_fn done)
 {
-    image_tool_inside(job, "-d", image, done);
+    image_tool_inside(job, "-d", image->node, image, done);
+}
+
+void image_tool_apply(struct job *job, const struct record_image *image, const char *number,
+                      image_tool_fn done)
+{
+    image_tool_inside(job, "-a", number, image, done);
 }
 
 void image_tool_stop(struct job *job)

@@ -24,6 +24,11 @@ void image_tool_rebase(struct job *job, const struct record_image *above,
 void image_tool_snapshot(struct job *job, const struct record_image *image, image_tool_fn done);
 void image_tool_drop(struct job *job, const struct record_image *image, image_tool_fn done);
 
+/* Makes the disk what the snapshot inside with that number holds. (A name might be the number of
+ * another one, which qemu-img would take.) What it was is gone. */
+void image_tool_apply(struct job *job, const struct record_image *image, const char *number,
+                      image_tool_fn done);
+
 /* Kills the tool that runs, if one does: its step fails then. */
 void image_tool_stop(struct job *job);
 

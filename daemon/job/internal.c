@@ -67,7 +67,7 @@ bool internal_all_inside(const struct job *job)
 {
     for (unsigned i = 0; i < job->record.n_images; i++)
         if (internal_is(&job->record.images[i]) &&
-            !evidence_of(job, &job->record.images[i])->inside)
+            !evidence_of(job, &job->record.images[i])->inside.has)
             return false;
     return true;
 }
@@ -77,7 +77,8 @@ bool internal_none_inside(const struct job *job)
     for (unsigned i = 0; i < job->record.n_images; i++) {
         const struct evidence *seen = evidence_of(job, &job->record.images[i]);
 
-        if (internal_is(&job->record.images[i]) && (seen->inside || !(seen->there || seen->gone)))
+        if (internal_is(&job->record.images[i]) &&
+            (seen->inside.has || !(seen->there || seen->gone)))
             return false;
     }
     return true;
@@ -112,7 +113,7 @@ static void internal_checked(struct job *job)
 
         if (!internal_is(image))
             continue;
-        if (evidence_of(job, image)->inside)
+        if (evidence_of(job, image)->inside.has)
             internal_taken(image, &err);
         else if (!evidence_of(job, image)->there)
             internal_unreadable(image, &err);
@@ -133,7 +134,7 @@ static void internal_make_next(struct job *job, const struct error *err)
     while (!err && job->merged < job->record.n_images) {
         const struct record_image *image = &job->record.images[job->merged++];
 
-        if (!internal_is(image) || evidence_of(job, image)->inside)
+        if (!internal_is(image) || evidence_of(job, image)->inside.has)
             continue;
         image_tool_snapshot(job, image, internal_make_next);
         return;
@@ -184,7 +185,7 @@ static void internal_drop_next(struct job *job, const struct error *err)
     while (!err && job->merged < job->record.n_images) {
         const struct record_image *image = &job->record.images[job->merged++];
 
-        if (!internal_is(image) || !evidence_of(job, image)->inside)
+        if (!internal_is(image) || !evidence_of(job, image)->inside.has)
             continue;
         internal_drop_one(job, image);
         return;

@@ -42,4 +42,22 @@ void internal_make(struct job *job, internal_fn done);
  * repeat. */
 void internal_drop(struct job *job, internal_fn done);
 
+/* --- going back to them, while no QEMU runs --- */
+
+/* For a job that has not begun, on the worker: Mismatch when an image does not have its snapshot,
+ * ImageError when somebody else uses it, InvalidState when what the disk holds is in no snapshot
+ * inside, unless JOB_FORCE. */
+void internal_survey(struct job *job, void (*done)(void *arg, const struct error *err), void *arg);
+
+/* By the files as last seen: whether all disks are what the snapshots hold; whether one of them
+ * cannot be any more, as the guest runs, or it was written to since the survey, or its snapshot is
+ * gone; and whether somebody has one open just now, such as a tool that is about to end. */
+bool internal_all_at(const struct job *job);
+bool internal_is_lost(const struct job *job);
+bool internal_is_busy(const struct job *job);
+
+/* Makes those that are not yet what their snapshots hold, one after another, by image tools.
+ * Harmless to repeat; an error if one is lost or busy. */
+void internal_apply(struct job *job, internal_fn done);
+
 #endif

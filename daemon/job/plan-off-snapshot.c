@@ -24,6 +24,7 @@
 #include "job/internal.h"
 #include "job/revert-job.h"
 #include "job/snapshot-job.h"
+#include "job/walk.h"
 #include "journal/journal.h"
 #include "proto/snapvm-errors.h"
 
@@ -60,6 +61,15 @@ static enum seen off_internal_probe(const struct job *job, const struct view *vi
     return internal_all_inside(job) ? HOLDS : NOT_YET;
 }
 
+static enum seen off_apply_probe(const struct job *job, const struct view *view _unused_)
+{
+    if (internal_all_at(job))
+        return HOLDS;
+    if (internal_is_lost(job))
+        return LOST;
+    return internal_is_busy(job) ? MOVING : NOT_YET;
+}
+
 /* --- acts --- */
 
 static bool off_internal_skip(const struct job *job)
@@ -81,6 +91,32 @@ static void off_internal_act(struct job *job)
 static void off_internal_undo(struct job *job)
 {
     internal_drop(job, job_acted);
+}
+
+static void off_revert_removed(struct job *job, const struct error *err _unused_)
+{
+    engine_end(job, "failed");
+}
+
+/* Some disks may be what the snapshot holds, and others what they were: it can be asked for again.
+ */
+static void off_revert_give_up(struct job *job, const struct error *err)
+{
+    engine_note_failure(job, err);
+    files_remove_overlays(job, off_revert_removed);
+}
+
+static void off_applied(struct job *job, const struct error *err)
+{
+    if (err)
+        off_revert_give_up(job, err);
+    else
+        job_acted(job, NULL);
+}
+
+static void off_apply_act(struct job *job)
+{
+    internal_apply(job, off_applied);
 }
 
 static void off_overlays_end(struct job *job, const struct error *err)
@@ -140,15 +176,10 @@ static void off_overlays_note(struct job *job, struct journal_txn *txn)
     journal_put_domain(txn, &job->domain->record);
 }
 
-static void off_settle_note(struct job *job, struct journal_txn *txn)
+static void off_revert_note(struct job *job, struct journal_txn *txn)
 {
-    _cleanup_free_ char *body = NULL;
+    _cleanup_free_ char *body = record_name_event(job->record.snapshot);
 
-    if (!is_revert(job)) {
-        snapshot_settle_note(job, txn);
-        return;
-    }
-    body = record_name_event(job->record.snapshot);
     journal_add_event(txn, "snapshot.current", job->record.domain, body);
 }
 
@@ -156,9 +187,6 @@ static void off_settle_act(struct job *job)
 {
     engine_end(job, "completed");
 }
-
-/* The first ones: to go back takes nothing inside images. */
-#define N_INTERNAL_STEPS 2
 
 static const struct step off_snapshot_steps[] = {
     {.name = "off-names",
@@ -192,10 +220,38 @@ static const struct step off_snapshot_steps[] = {
     {.name = "off-settle",
      .act = off_settle_act,
      .flags = STEP_END,
-     .note = off_settle_note,
+     .note = snapshot_settle_note,
      .does = "the overlays as the disks, metadata, current snapshot, outcome and events in one "
              "commit",
      .image = "the overlay"},
+};
+
+static const struct step off_revert_steps[] = {
+    {.name = "off-overlays",
+     .probe = off_overlays_probe,
+     .act = off_overlays_act,
+     .undo = off_overlays_undo,
+     .flags = STEP_RECORD,
+     .note = off_overlays_note,
+     .does = "keep writers out of the layers that are left; make the overlays on those that the "
+             "snapshot froze, sync them and their folder",
+     .image = "the old layer",
+     .lives = "the overlays' headers, image locks"},
+    {.name = "off-apply",
+     .probe = off_apply_probe,
+     .act = off_apply_act,
+     .flags = STEP_RECORD | STEP_DECIDE | STEP_VERIFY,
+     .skip = off_internal_skip,
+     .does = "only for snapshots inside images: qemu-img snapshot -a in each image whose disk is "
+             "not what it holds yet, synced",
+     .image = "the same; what the disk was is gone",
+     .lives = "tables of the images, and of the snapshots inside them"},
+    {.name = "off-settle",
+     .act = off_settle_act,
+     .flags = STEP_END,
+     .note = off_revert_note,
+     .does = "the overlays as the disks, current snapshot, outcome and events in one commit",
+     .image = "the overlay; where the snapshot is inside, the same"},
 };
 
 /* --- hooks --- */
@@ -250,6 +306,8 @@ static const char *revert_worth(bool done, const struct record_image *image)
 {
     bool left = strcmp(image->role, "left") == 0;
 
+    if (internal_is(image))
+        return "active";
     if (is_overlay(image))
         return done ? "active" : "removed";
     if (left)
@@ -278,14 +336,39 @@ static void off_revert_conclude(struct job *job, const char *result)
         xstrset(&job->record.evidence, "recovered-offline");
 }
 
-struct job *revert_job_new(struct engine *engine, struct domain *domain, const char *snapshot)
+static void off_revert_lost(struct job *job)
+{
+    _cleanup_error_ struct error err = {0};
+
+    error_set(
+        &err, SNAPVM_ERROR_INVALID_STATE,
+        "the guest was started, or its images were changed, before all of its disks were what "
+        "snapshot \"%s\" holds: shut it down, see to the images by qemu-img check, and go back "
+        "again",
+        job->record.snapshot);
+    error_text(&err, "state", domain_state(job->domain));
+    off_revert_give_up(job, &err);
+}
+
+struct job *revert_job_new(struct engine *engine, struct domain *domain, const char *snapshot,
+                           bool force)
 {
     struct job *job = job_new(engine, domain, "revert");
 
     job->plan = plan_of_step("revert", "off-overlays", &job->step);
     job->record.id = journal_next_job(domain->owner->journal);
     job->record.snapshot = xstrdup(snapshot);
+    if (force)
+        job->record.flags |= JOB_FORCE;
     return job;
+}
+
+void revert_job_add_internal(struct job *job, const char *target, const char *file)
+{
+    struct record_image *image = record_job_add_image(&job->record, target, "internal", file);
+
+    xstrset(&image->format, "qcow2");
+    xstrset(&image->node, job->record.snapshot);
 }
 
 void revert_job_add_disk(struct job *job, const char *target, const char *file)
@@ -301,11 +384,12 @@ void revert_job_add_disk(struct job *job, const char *target, const char *file)
 const struct plan plan_off_revert = {
     .name = "revert",
     .title = "Revert of a guest that is shut off",
-    .steps = off_snapshot_steps + N_INTERNAL_STEPS,
-    .n_steps = sizeof(off_snapshot_steps) / sizeof(off_snapshot_steps[0]) - N_INTERNAL_STEPS,
+    .steps = off_revert_steps,
+    .n_steps = sizeof(off_revert_steps) / sizeof(off_revert_steps[0]),
     .undone = "rolled-back",
     .look = evidence_look,
     .forward = off_snapshot_forward,
+    .lost = off_revert_lost,
     .conclude = off_revert_conclude,
 };
 

@@ -11,6 +11,7 @@
 #include "domain/snapshot.h"
 #include "job/delete-job.h"
 #include "job/engine.h"
+#include "job/internal.h"
 #include "job/needed.h"
 #include "job/revert-job.h"
 #include "proto/snapvm-errors.h"
@@ -37,6 +38,7 @@ struct layer {
 struct named {
     char *file, *format; /* format NULL: nobody said; headers may */
     bool needed, goes, owned, begun, active, goal;
+    bool inside; /* the snapshot is, so that nothing says what the disk on it holds now */
 };
 
 /* A layer that QEMU has open. */
@@ -56,7 +58,7 @@ struct tree {
 
 struct survey {
     struct job *job;
-    bool reverts, force;
+    bool reverts;
     struct tree *trees;
     unsigned n_trees;
     struct needed *others; /* what other domains need */
@@ -120,11 +122,16 @@ static void tree_name_snapshot(struct tree *tree, const struct record_snapshot_d
                                bool deleted, bool goal)
 {
     struct named *named = tree_name(tree, disk->file, disk->format);
+    bool inside = disk->mode && strcmp(disk->mode, "internal") == 0;
 
-    if (named) {
+    if (named && inside) {
+        named->inside = named->needed = !deleted;
+    } else if (named) {
         named->owned = deleted;
         named->begun = deleted && !disk->backing;
     }
+    if (inside)
+        return;
     named = tree_name(tree, disk->backing, disk->backing_format);
     if (!named)
         return;
@@ -305,6 +312,7 @@ static void tree_mark_unsaved(struct tree *tree)
 {
     for (unsigned i = 0; i < tree->n_named; i++) {
         const struct named *named = &tree->named[i];
+        struct image_inside inside = {0};
         struct layer *layer;
         struct image_id id;
         bool empty = false;
@@ -314,7 +322,9 @@ static void tree_mark_unsaved(struct tree *tree)
         layer = tree_find(tree, &id);
         if (layer && named->active && strcmp(layer->image.format, "qcow2") == 0)
             image_is_empty(layer->image.file, &empty, NULL);
-        if (layer && (empty || !named->active))
+        if (layer && named->inside)
+            image_look_inside(layer->image.file, "", &inside, NULL);
+        if (layer && (empty || inside.saved || !(named->active || named->inside)))
             layer->unsaved = false;
     }
 }
@@ -490,7 +500,7 @@ static void survey_goal_missing(struct survey *survey, const char *target)
 /* What the disk is on now. */
 static void survey_leave(struct survey *survey, const struct tree *tree, const struct layer *layer)
 {
-    if (layer->unsaved && !survey->force)
+    if (layer->unsaved && !job_has(survey->job, JOB_FORCE))
         survey_unsaved(survey, tree, layer);
     else if (layer->image.holders.writers)
         image_in_use(&survey->err, layer->image.file);
@@ -531,7 +541,10 @@ static void survey_done(void *arg)
     }
     if (!survey->reverts && !survey->err.code)
         delete_choose_plan(survey->job);
-    survey->done(survey->arg, survey->err.code ? &survey->err : NULL);
+    if (survey->reverts && internal_has(survey->job) && !survey->err.code)
+        internal_survey(survey->job, survey->done, survey->arg);
+    else
+        survey->done(survey->arg, survey->err.code ? &survey->err : NULL);
     survey_free(survey);
 }
 
@@ -559,12 +572,10 @@ void delete_survey(struct job *job, void (*done)(void *arg, const struct error *
     survey_start(job, survey);
 }
 
-void revert_survey(struct job *job, bool force, void (*done)(void *arg, const struct error *err),
-                   void *arg)
+void revert_survey(struct job *job, void (*done)(void *arg, const struct error *err), void *arg)
 {
     struct survey *survey = xzalloc(sizeof(*survey));
 
-    *survey =
-        (struct survey){.job = job, .reverts = true, .force = force, .done = done, .arg = arg};
+    *survey = (struct survey){.job = job, .reverts = true, .done = done, .arg = arg};
     survey_start(job, survey);
 }

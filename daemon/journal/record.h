@@ -77,6 +77,7 @@ enum record_job_flag {
     JOB_STALLED = 1 << 20,       /* stopped at an I/O error or on a full disk, and announced */
     JOB_STALL_SPACE = 1 << 21,   /* the disk was full */
     JOB_STALL_READ = 1 << 22,    /* what failed was reading */
+    JOB_FORCE = 1 << 23,         /* of a revert: what is in no snapshot may be lost */
 };
 
 struct record_job {

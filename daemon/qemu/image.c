@@ -12,13 +12,13 @@
 
 #include "base/memory.h"
 #include "proto/snapvm-errors.h"
+#include "qemu/image-read.h"
 #include "qemu/qcow2.h"
 
 #define IMAGE_HEADER_BYTES (64 * 1024)
-#define IMAGE_PIECE (64 * 1024)
 #define IMAGE_SECTOR 512
 
-static int image_error(struct error *err, const char *file, const char *reason)
+int image_error(struct error *err, const char *file, const char *reason)
 {
     error_set(err, SNAPVM_ERROR_IMAGE, "image '%s': %s", file, reason);
     error_text(err, "file", file);
@@ -26,7 +26,7 @@ static int image_error(struct error *err, const char *file, const char *reason)
 }
 
 /* errno as the contract tells it: a full disk has a kind of its own. */
-static int image_errno(struct error *err, int errnum, const char *file, const char *what)
+int image_errno(struct error *err, int errnum, const char *file, const char *what)
 {
     char buffer[128];
 
@@ -251,7 +251,7 @@ static bool image_is_disk(const struct stat *st)
 /* Opens what may be an image for reading. A header may name any file: there are devices that do
  * something when they are opened, so it is looked at before; and a FIFO that takes its place must
  * not hang us. */
-static int image_open(const char *path, struct stat *ret_st, struct error *err)
+int image_open(const char *path, struct stat *ret_st, struct error *err)
 {
     _cleanup_close_ int fd = -1;
 
@@ -268,7 +268,7 @@ static int image_open(const char *path, struct stat *ret_st, struct error *err)
 }
 
 /* Reads up to `size` bytes; fewer only at the end of the file. -1 with errno. */
-static ssize_t image_pread(int fd, unsigned char *data, size_t size, uint64_t at)
+ssize_t image_pread(int fd, unsigned char *data, size_t size, uint64_t at)
 {
     size_t done = 0;
 
@@ -304,8 +304,7 @@ int image_has_magic(const char *path, bool *ret_has, struct error *err)
     return 0;
 }
 
-static int image_read_header(int fd, const char *path, struct qcow2_header *ret_header,
-                             struct error *err)
+int image_read_header(int fd, const char *path, struct qcow2_header *ret_header, struct error *err)
 {
     _cleanup_free_ unsigned char *data = xzalloc(IMAGE_HEADER_BYTES);
     _cleanup_error_ struct error why = {0};
@@ -438,55 +437,6 @@ int image_is_empty(const char *path, bool *ret_empty, struct error *err)
         *ret_empty = false;
     else
         r = image_scan_l1(fd, path, &header, ret_empty, err);
-    qcow2_header_deinit(&header);
-    return r;
-}
-
-/* Walks the table with a window that always holds a whole row. */
-static int image_scan_snapshots(int fd, const char *path, const struct qcow2_header *header,
-                                const char *name, bool *ret_has, bool *ret_memory,
-                                struct error *err)
-{
-    _cleanup_free_ unsigned char *window = xzalloc(QCOW2_SNAPSHOT_BYTES);
-    uint64_t at = header->snapshots_offset, end = at + QCOW2_SNAPSHOTS_BYTES;
-
-    *ret_has = *ret_memory = false;
-    for (uint32_t i = 0; i < header->n_snapshots; i++) {
-        ssize_t n = image_pread(fd, window, QCOW2_SNAPSHOT_BYTES, at);
-        _cleanup_error_ struct error why = {0};
-        struct qcow2_snapshot row;
-        size_t next;
-
-        if (n < 0)
-            return image_errno(err, errno, path, "read");
-        if (qcow2_parse_snapshot(window, (size_t)n, &row, &next, &why) < 0)
-            return image_error(err, path, error_get(&why, "reason"));
-        if (row.name_size == strlen(name) && memcmp(row.name, name, row.name_size) == 0) {
-            *ret_has = true;
-            *ret_memory = row.vm_state_size > 0;
-            return 0;
-        }
-        at += next;
-        if (at > end)
-            return image_error(err, path, "the table of snapshots is too large");
-    }
-    return 0;
-}
-
-int image_has_snapshot(const char *path, const char *name, bool *ret_has, bool *ret_memory,
-                       struct error *err)
-{
-    _cleanup_close_ int fd = -1;
-    struct qcow2_header header;
-    struct stat st;
-    int r;
-
-    fd = image_open(path, &st, err);
-    if (fd < 0 || image_read_header(fd, path, &header, err) < 0)
-        return -1;
-    r = header.n_snapshots > QCOW2_SNAPSHOTS_MAX || header.snapshots_offset > INT64_MAX / 2
-            ? image_error(err, path, "the table of snapshots is out of range")
-            : image_scan_snapshots(fd, path, &header, name, ret_has, ret_memory, err);
     qcow2_header_deinit(&header);
     return r;
 }

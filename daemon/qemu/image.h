@@ -69,10 +69,24 @@ void image_info_deinit(struct image_info *info);
  * that cannot be reached: ImageError. */
 int image_remove(const char *path, const struct image_id *id, struct error *err);
 
-/* Whether a qcow2 image holds an internal snapshot of that name, and whether that one has the
- * guest's memory. Error: ImageError. */
-int image_has_snapshot(const char *path, const char *name, bool *ret_has, bool *ret_memory,
-                       struct error *err);
+/* What a qcow2 image has inside: a snapshot of that name, and how the disk compares with it and
+ * with all others. A disk that is written to gets other clusters than its snapshots, so that the
+ * same ones mean the same content. While QEMU changes over to a snapshot the disk holds some
+ * clusters of it and some of before, and last of all it unmarks those that both refer to: with
+ * such marks left a guest would write into the snapshot. */
+#define IMAGE_INSIDE_ID 32
+struct image_inside {
+    bool has;                 /* a snapshot of that name */
+    bool memory;              /* that one has the guest's memory */
+    bool resized;             /* that one is of a disk of another size */
+    bool at;                  /* the disk is what that one holds, and marked so */
+    bool saved;               /* all that the disk holds is in snapshots inside */
+    char id[IMAGE_INSIDE_ID]; /* of the one of that name */
+};
+
+/* Error: ImageError. */
+int image_look_inside(const char *path, const char *name, struct image_inside *ret_inside,
+                      struct error *err);
 
 /* Whether a qcow2 overlay holds no data of its own: every L1 entry is empty and there is no
  * internal snapshot. Error: ImageError, also for a file that ends inside the table. */

@@ -57,6 +57,8 @@ enum {
 /* The same of a row in the table of snapshots. Behind the fixed fields stand further ones, then id
  * and name; the next row begins at a multiple of eight bytes. */
 enum {
+    ROW_L1_OFFSET = 0,
+    ROW_L1_SIZE = 8,
     ROW_ID_SIZE = 12,
     ROW_NAME_SIZE = 14,
     ROW_STATE_SIZE = 32,
@@ -357,6 +359,10 @@ int qcow2_parse_snapshot(const unsigned char *data, size_t size, struct qcow2_sn
     further = get32(data + ROW_FURTHER_SIZE);
     if (further > ROW_FURTHER_MAX)
         return qcow2_bad(err, "a row in the table of snapshots is out of range");
+    row.l1_offset = get64(data + ROW_L1_OFFSET);
+    row.l1_size = get32(data + ROW_L1_SIZE);
+    if ((uint64_t)row.l1_size * 8 > QCOW2_L1_BYTES_MAX || row.l1_offset > INT64_MAX / 2)
+        return qcow2_bad(err, "the table of a snapshot is out of range");
     row.id_size = get16(data + ROW_ID_SIZE);
     row.name_size = get16(data + ROW_NAME_SIZE);
     if (size - at < further + row.id_size + row.name_size)
@@ -365,6 +371,8 @@ int qcow2_parse_snapshot(const unsigned char *data, size_t size, struct qcow2_sn
     row.vm_state_size = get32(data + ROW_STATE_SIZE);
     if (further >= 8)
         row.vm_state_size = get64(data + at);
+    if (further >= 16)
+        row.disk_size = get64(data + at + 8);
     at += further;
     row.id = (const char *)data + at;
     at += row.id_size;

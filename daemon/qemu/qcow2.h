@@ -50,6 +50,9 @@ struct qcow2_snapshot {
     const char *id, *name;
     size_t id_size, name_size;
     uint64_t vm_state_size; /* bytes of memory and device state; 0: the disk alone */
+    uint64_t disk_size;     /* bytes; 0: that of the image */
+    uint64_t l1_offset;     /* its own copy of the table that finds its clusters */
+    uint32_t l1_size;       /* entries */
 };
 
 /* Reads the row at the beginning of `size` bytes of the table, which are the rest of it or at least

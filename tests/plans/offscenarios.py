@@ -204,6 +204,44 @@ class Revert(Delete):
             raise Wrong("it left what no snapshot holds")
 
 
+class InternalRevert(Delete):
+    """Back to what is inside the images and forth again; nothing is lost but what was told to be.
+    With `overlays` the disks but the first go back to layers below their overlays."""
+
+    def __init__(self, name, overlays=False, **more):
+        super().__init__(name, [], {"s1": None, "s2": "s1"}, "s1", **more)
+        self.overlays = overlays
+
+    def modes(self, world):
+        return [{"disk": target, "mode": "external" if n and self.overlays else "internal"}
+                for n, target in enumerate(world.targets)]
+
+    def act(self, world):
+        world.guest_writes("w0", {0: 11, 1: 12})
+        world.take("s1", disks=self.modes(world))
+        world.guest_writes("w1", {1: 21, 2: 22})
+        world.take("s2", disks=self.modes(world))
+        world.mark()
+        world.go_back("s1")             # nothing was written since
+        if not self.overlays:
+            world.go_back("s2")
+        world.guest_writes("w2", {2: 31, 3: 32})
+        self.refused(world)
+        world.go_back("s1", force=True)
+
+    def refused(self, world):
+        """What was written since the last snapshot is not given up without force."""
+        if "refused" in world.done:
+            return
+        world.done.add("refused")
+        try:
+            world.call("snapshot.revert", domain=DOMAIN, name="s1")
+        except RpcError as error:
+            require(error.kind in ("InvalidState", "Busy"), f"{error}")
+        else:
+            raise Wrong("it gave up what no snapshot holds")
+
+
 SNAPSHOTS = [
     Snapshot("off-snapshot-1", disks=1, layers=1, base="raw"),
     Snapshot("off-snapshot-2", disks=2, layers=2, quick=True),
@@ -234,6 +272,9 @@ DELETES = [
 ]
 
 REVERTS = [
+    InternalRevert("internal-revert", layers=1, quick=True),
+    InternalRevert("internal-revert-2", disks=2),
+    InternalRevert("internal-revert-mixed", overlays=True, disks=2, layers=1),
     Revert("revert", [], {"s1": None, "s2": "s1", "s3": "s1"}, "s2", layers=1, base="raw",
            quick=True),
     Revert("revert-2", [], {"s1": None, "s2": "s1", "s3": "s1"}, "s2", disks=2, layers=1),

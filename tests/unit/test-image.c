@@ -402,7 +402,7 @@ START_TEST(test_snapshots)
 {
     _cleanup_free_ char *command = NULL;
     const char *path = at("a.qcow2");
-    bool has, memory;
+    struct image_inside inside;
 
     if (!scratch_has("qemu-img"))
         return;
@@ -411,21 +411,74 @@ START_TEST(test_snapshots)
                         "qemu-img snapshot -c \"$i\" a.qcow2 || exit 1; done",
                         folder, _i ? "1.1" : "0.10");
     ck_assert_int_eq(scratch_run(command), 0);
-    ck_assert_int_eq(image_has_snapshot(path, "first", &has, &memory, &err), 0);
-    ck_assert(has && !memory);
-    ck_assert_int_eq(image_has_snapshot(path, "the second", &has, &memory, &err), 0);
-    ck_assert(has);
-    ck_assert_int_eq(image_has_snapshot(path, "last", &has, &memory, &err), 0);
-    ck_assert(has);
-    ck_assert_int_eq(image_has_snapshot(path, "lost", &has, &memory, &err), 0);
-    ck_assert(!has && !memory);
+    ck_assert_int_eq(image_look_inside(path, "first", &inside, &err), 0);
+    ck_assert(inside.has && !inside.memory);
+    ck_assert_str_eq(inside.id, "1");
+    ck_assert_int_eq(image_look_inside(path, "the second", &inside, &err), 0);
+    ck_assert(inside.has);
+    /* A name that is the number of another one. */
+    ck_assert_int_eq(image_look_inside(path, "1", &inside, &err), 0);
+    ck_assert_str_eq(inside.id, "3");
+    ck_assert_int_eq(image_look_inside(path, "last", &inside, &err), 0);
+    ck_assert(inside.has);
+    ck_assert_int_eq(image_look_inside(path, "lost", &inside, &err), 0);
+    ck_assert(!inside.has && !inside.memory && !inside.at && inside.saved);
     /* Cut off before the table. */
     ck_assert_int_eq(truncate(path, 128 * 1024), 0);
-    ck_assert_int_eq(image_has_snapshot(path, "lost", &has, &memory, &err), -1);
+    ck_assert_int_eq(image_look_inside(path, "lost", &inside, &err), -1);
     ck_assert_int_eq(err.code, SNAPVM_ERROR_IMAGE);
     ck_assert_ptr_nonnull(error_get(&err, "reason"));
     error_clear(&err);
-    ck_assert_int_eq(image_has_snapshot(folder, "a", &has, &memory, &err), -1);
+    ck_assert_int_eq(image_look_inside(folder, "a", &inside, &err), -1);
+}
+END_TEST
+
+/* What was done to an image, and how its disk is then: "a" at what snapshot a holds, "b" the same,
+ * "s" at what some snapshot does. The L1 table is read in two pieces. */
+static const struct kept_row {
+    const char *done, *how;
+} kept_rows[] = {
+    {"qemu-img snapshot -c a x", "as"},
+    {"qemu-img snapshot -c a x && qemu-img snapshot -c b x", "abs"},
+    {"qemu-img snapshot -c a x && qemu-io -c 'write 0 1k' x", ""},
+    {"qemu-io -c 'write 0 1k' x && qemu-img snapshot -c a x", "as"},
+    {"qemu-io -c 'write 0 1k' x && qemu-img snapshot -c a x && qemu-io -c 'write 0 1' x", ""},
+    {"qemu-io -c 'write 0 1k' x && qemu-img snapshot -c a x && qemu-io -c 'write -z 0 64k' x", ""},
+    {"qemu-img snapshot -c a x && qemu-io -c 'write 7T 1k' x", ""},
+    {"qemu-img snapshot -c a x && qemu-io -c 'write 0 1k' x && qemu-img snapshot -c b x", "bs"},
+    {"qemu-img snapshot -c a x && qemu-io -c 'write 0 1k' x && qemu-img snapshot -c b x && "
+     "qemu-img snapshot -a a x",
+     "as"},
+    {"qemu-img snapshot -c a x && qemu-io -c 'write 0 1k' x && qemu-img snapshot -a a x", "as"},
+    {"qemu-img snapshot -c a x && qemu-img resize -q x 9T", ""},
+    /* Cut off in the middle of going back: marked as if nobody else had it, and some of each. */
+    {"qemu-io -c 'write 0 1k' x && qemu-img snapshot -c a x && "
+     "printf '\\200' | dd of=x bs=1 seek=196608 conv=notrunc status=none",
+     "s"},
+    {"qemu-io -c 'write 0 1k' -c 'write 1G 1k' x && qemu-img snapshot -c a x && "
+     "dd if=x of=kept bs=8 skip=24576 count=1 status=none && "
+     "qemu-io -c 'write 0 1k' -c 'write 1G 1k' x && qemu-img snapshot -c b x && "
+     "dd if=kept of=x bs=8 seek=24576 conv=notrunc status=none",
+     "s"},
+};
+
+START_TEST(test_kept)
+{
+    const struct kept_row *row = &kept_rows[_i];
+    _cleanup_free_ char *command = xasprintf("cd %s && qemu-img create -q -f qcow2 x 8T && (%s) "
+                                             ">log",
+                                             folder, row->done);
+    const char *path = at("x");
+    struct image_inside a, b;
+
+    if (!scratch_has("qemu-img") || !scratch_has("qemu-io"))
+        return;
+    ck_assert_int_eq(scratch_run(command), 0);
+    ck_assert_int_eq(image_look_inside(path, "a", &a, &err), 0);
+    ck_assert_int_eq(image_look_inside(path, "b", &b, &err), 0);
+    ck_assert_int_eq(a.at, strchr(row->how, 'a') != NULL);
+    ck_assert_int_eq(b.at, strchr(row->how, 'b') != NULL);
+    ck_assert_int_eq(a.saved, strchr(row->how, 's') != NULL);
 }
 END_TEST
 
@@ -492,6 +545,7 @@ int main(void)
     tcase_add_test(tcase, test_read_device);
     tcase_add_test(tcase, test_remove);
     tcase_add_loop_test(tcase, test_snapshots, 0, 2);
+    tcase_add_loop_test(tcase, test_kept, 0, (int)(sizeof(kept_rows) / sizeof(kept_rows[0])));
     tcase_add_test(tcase, test_empty);
     tcase_add_test(tcase, test_empty_written);
     suite_add_tcase(suite, tcase);
