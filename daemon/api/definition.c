@@ -494,7 +494,7 @@ char *definition_xml(const struct domain *domain, const struct record_snapshot *
                                               .file = disk->file,
                                               .format = disk->format,
                                               .backing = disk->backing,
-                                              .remote = !disk->file};
+                                              .backing_format = disk->backing_format};
     }
     return snapshot_xml_write(&def, document ? document : described);
 }

@@ -212,14 +212,43 @@ static void write_overlay(xmlNode *node, const struct snapshot_def_disk *disk)
     _cleanup_free_ char *type = tree_attribute(node, "type");
     bool block = type && strcmp(type, "block") == 0;
 
-    if (disk->remote || (type && !block && strcmp(type, "file") != 0))
+    if (type && !block && strcmp(type, "file") != 0)
         return;
+    if (!disk->file) {
+        drop(tree_child(node, "source"));
+        return;
+    }
     if (!type)
         set_attribute(node, "type", "file");
     if (disk->format)
         set_attribute(need_child(node, "driver"), "type", disk->format);
-    if (disk->file)
-        set_attribute(need_child(node, "source"), block ? "dev" : "file", disk->file);
+    set_attribute(need_child(node, "source"), block ? "dev" : "file", disk->file);
+}
+
+/* The <domain> names the image that the snapshot froze, which may lie in another one by now. */
+static void write_backing(xmlNode *disks, const struct snapshot_def_disk *disk)
+{
+    for (xmlNode *c = disks ? disks->children : NULL; c; c = c->next) {
+        xmlNode *source = tree_child(c, "source");
+        bool block = source && xmlHasProp(source, (const xmlChar *)"dev");
+
+        if (!tree_is(c, "disk") || !source ||
+            !tree_attribute_is(tree_child(c, "target"), "dev", disk->name) ||
+            tree_attribute_is(source, block ? "dev" : "file", disk->backing))
+            continue;
+        set_attribute(source, block ? "dev" : "file", disk->backing);
+        if (disk->backing_format)
+            set_attribute(need_child(c, "driver"), "type", disk->backing_format);
+    }
+}
+
+static void write_backings(xmlNode *root, const struct snapshot_def *def)
+{
+    xmlNode *devices = tree_child(tree_child(root, "domain"), "devices");
+
+    for (size_t i = 0; i < def->n_disks; i++)
+        if (def->disks[i].backing)
+            write_backing(devices, &def->disks[i]);
 }
 
 /* One disk, behind the others in its new list; `node` is a copy of its old element, or NULL, and is
@@ -288,6 +317,7 @@ char *snapshot_xml_write(const struct snapshot_def *def, const char *document)
     write_time(root, def);
     write_memory(root, def);
     write_disks(root, def);
+    write_backings(root, def);
     write_text(root, "active", def->active ? "1" : "0");
     return tree_print(root, true);
 }
