@@ -28,6 +28,7 @@ struct layer {
     bool goal;                /* what the snapshot froze that is gone back to */
     bool owned;               /* a deleted snapshot's: may be removed when it leads to nothing */
     bool begun;               /* a deletion before did not get done with the layer below */
+    bool inside;              /* it has snapshots inside, which cannot be merged into another one */
     bool leads;               /* to something needed, or is it */
     unsigned branches;        /* layers on it that lead to something */
     struct layer *above;      /* the last of these */
@@ -350,6 +351,7 @@ static int tree_mark_named(struct tree *tree, struct error *err)
         layer->goes |= named->goes;
         layer->owned |= named->owned;
         layer->begun |= named->begun;
+        layer->inside |= named->inside;
     }
     tree_mark_unsaved(tree);
     return 0;
@@ -371,6 +373,9 @@ static void tree_mark(struct tree *tree, const struct needed *others)
             layer->below->goes = true;
     for (layer = tree->layers; layer; layer = layer->next)
         layer->goes &= !layer->needed;
+    for (layer = tree->layers; layer; layer = layer->next)
+        if (layer->inside && layer->below)
+            layer->below->goes = false;
     for (layer = tree->layers; layer; layer = layer->next)
         if (layer->leads && layer->below) {
             layer->below->branches++;

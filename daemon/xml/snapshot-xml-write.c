@@ -237,8 +237,7 @@ static void write_backing(xmlNode *disks, const struct snapshot_def_disk *disk)
             tree_attribute_is(source, block ? "dev" : "file", disk->backing))
             continue;
         set_attribute(source, block ? "dev" : "file", disk->backing);
-        if (disk->backing_format)
-            set_attribute(need_child(c, "driver"), "type", disk->backing_format);
+        set_attribute(need_child(c, "driver"), "type", disk->backing_format);
     }
 }
 
