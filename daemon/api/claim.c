@@ -15,7 +15,9 @@ struct claim {
     STAILQ_ENTRY(claim) link; /* claims::list */
     char *snapshot, *disk;    /* disk: NULL for the memory */
     char *mode, *file, *format, *backing, *backing_format;
-    bool memory; /* internal: the guest's memory is said to be inside */
+    char *found;                         /* the format of the backing, by the header; NULL: none */
+    struct record_snapshot_disk *record; /* to get that, where nobody said it; NULL: none */
+    bool memory;                         /* internal: the guest's memory is said to be inside */
 };
 
 struct claims {
@@ -49,6 +51,7 @@ static void claims_free(void *arg)
         free(claim->format);
         free(claim->backing);
         free(claim->backing_format);
+        free(claim->found);
         free(claim);
     }
     error_clear(&claims->error);
@@ -69,13 +72,13 @@ static struct claim *claim_add(struct claims *claims, const char *snapshot, cons
 }
 
 /* The memory of an internal snapshot lies in the first of its images. */
-void claims_add(struct claims *claims, const struct definition *definition)
+void claims_add(struct claims *claims, struct definition *definition)
 {
     const struct record_snapshot *record = &definition->record;
     bool memory = strcmp(record->memory, "internal") == 0;
 
     for (unsigned i = 0; i < record->n_disks; i++) {
-        const struct record_snapshot_disk *disk = &record->disks[i];
+        struct record_snapshot_disk *disk = &record->disks[i];
         struct claim *claim;
 
         if (strcmp(disk->mode, "no") == 0)
@@ -84,6 +87,7 @@ void claims_add(struct claims *claims, const struct definition *definition)
         claim->format = xstrdup(disk->format);
         claim->backing = xstrdup(disk->backing);
         claim->backing_format = xstrdup(disk->backing_format);
+        claim->record = disk;
         claim->memory = memory && strcmp(disk->mode, "internal") == 0;
         memory = memory && !claim->memory;
     }
@@ -161,8 +165,8 @@ static int claim_check_backing(const struct claims *claims, const struct claim *
                : claim_mismatch(claim, "the backing file", claim->backing, named, err);
 }
 
-static int claim_check_header(const struct claims *claims, const struct claim *claim,
-                              const char *path, struct error *err)
+static int claim_check_header(const struct claims *claims, struct claim *claim, const char *path,
+                              struct error *err)
 {
     struct image_info info;
     int r;
@@ -174,6 +178,7 @@ static int claim_check_header(const struct claims *claims, const struct claim *c
         strcmp(claim->backing_format, info.backing_format) != 0)
         r = claim_mismatch(claim, "the format of the backing file", claim->backing_format,
                            info.backing_format, err);
+    claim->found = TAKE_PTR(info.backing_format);
     image_info_deinit(&info);
     return r;
 }
@@ -195,8 +200,8 @@ static int claim_check_format(const struct claim *claim, const char *path, const
     return 0;
 }
 
-static int claim_check_external(const struct claims *claims, const struct claim *claim,
-                                const char *path, struct error *err)
+static int claim_check_external(const struct claims *claims, struct claim *claim, const char *path,
+                                struct error *err)
 {
     bool qcow2;
 
@@ -225,7 +230,7 @@ static int claim_check_internal(const struct claim *claim, const char *path, str
     return 0;
 }
 
-static int claim_check(const struct claims *claims, const struct claim *claim, struct error *err)
+static int claim_check(const struct claims *claims, struct claim *claim, struct error *err)
 {
     bool internal = strcmp(claim->mode, "internal") == 0;
     _cleanup_free_ char *path = NULL, *below = NULL;
@@ -257,7 +262,7 @@ static int claim_check(const struct claims *claims, const struct claim *claim, s
 static void claims_run(void *arg)
 {
     struct claims *claims = arg;
-    const struct claim *claim;
+    struct claim *claim;
 
     STAILQ_FOREACH (claim, &claims->list, link) {
         if (claim_check(claims, claim, &claims->error) < 0)
@@ -268,7 +273,12 @@ static void claims_run(void *arg)
 static void claims_done(void *arg)
 {
     struct claims *claims = arg;
+    struct claim *claim;
 
+    STAILQ_FOREACH (claim, &claims->list, link) {
+        if (claim->record && claim->record->backing && !claim->record->backing_format)
+            claim->record->backing_format = TAKE_PTR(claim->found);
+    }
     claims->done(claims->arg, claims->error.code ? &claims->error : NULL);
     claims_free(claims);
 }

@@ -15,8 +15,9 @@ struct worker;
 /* Claims about images of a domain, as its QEMU sees them. */
 struct claims *claims_new(const struct domain *domain);
 
-/* Those of one snapshot (copied). */
-void claims_add(struct claims *claims, const struct definition *definition);
+/* Those of one snapshot, which stays where it is until `done` and has gained by then the formats of
+ * frozen images that it left open and the headers tell. */
+void claims_add(struct claims *claims, struct definition *definition);
 
 /* Looks on the worker, and calls `done` on the loop with the first claim that is wrong: ImageError
  * (file, reason) or Mismatch (expected, found). Takes the claims over. */
