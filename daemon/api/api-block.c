@@ -13,6 +13,7 @@
 #include "domain/disk.h"
 #include "domain/domains.h"
 #include "domain/shutoff.h"
+#include "domain/snapshot.h"
 #include "job/commit.h"
 #include "job/engine.h"
 #include "job/merge.h"
@@ -79,6 +80,25 @@ static int commit_layers(struct domain *domain, struct record_disk *disk, json_o
     if (ret->base <= ret->top)
         return block_image_error(err, disk->chain[ret->base].file, "not below the top",
                                  "the base has to lie below the top");
+    return 0;
+}
+
+/* What is inside an image reads through to what lies below it: none of these layers may come to lie
+ * on anything else, or on anything that is written to. */
+static int block_check_inside(const struct domain *domain, const struct record_disk *disk,
+                              int first, int end, struct error *err)
+{
+    for (int i = first; i < end; i++) {
+        unsigned n = snapshot_count_inside(domain, disk->chain[i].file);
+
+        if (n == 0)
+            continue;
+        error_set(err, SNAPVM_ERROR_HAS_SNAPSHOTS,
+                  "%u snapshots inside %s read through to the layers below it, which would change: "
+                  "delete them first",
+                  n, disk->chain[i].file);
+        return error_number(err, "count", n);
+    }
     return 0;
 }
 
@@ -223,7 +243,8 @@ static void commit_try(struct call *call, const struct shutoff *files)
     if (!disk ||
         (off ? commit_check_files(call, domain, disk, files, &layers, &err)
              : commit_check_live(call, domain, disk, &layers, &err)) < 0 ||
-        commit_check_active(call_params(call), &layers, &err) < 0)
+        commit_check_active(call_params(call), &layers, &err) < 0 ||
+        block_check_inside(domain, disk, layers.top, layers.base, &err) < 0)
         call_error(call, &err);
     else
         commit_start(call, domain, disk, &layers, off);
@@ -264,7 +285,7 @@ static int pull_check(struct call *call, struct domain *domain, struct record_di
     if (*ret_base < 2)
         return block_image_error(err, base, "nothing between",
                                  "nothing lies between the active layer and this base");
-    return 0;
+    return block_check_inside(domain, *ret_disk, 0, 1, err);
 }
 
 void block_pull_handle(struct call *call)

@@ -150,6 +150,24 @@ unsigned snapshot_count(const struct domain *domain)
     return HASH_COUNT(domain->snapshot_map);
 }
 
+unsigned snapshot_count_inside(const struct domain *domain, const char *file)
+{
+    const struct snapshot *snapshot;
+    unsigned n = 0;
+
+    TAILQ_FOREACH (snapshot, &domain->snapshots, link) {
+        const struct record_snapshot *record = &snapshot->record;
+        unsigned i = 0;
+
+        while (i < record->n_disks &&
+               !(strcmp(record->disks[i].mode, "internal") == 0 && record->disks[i].file &&
+                 strcmp(record->disks[i].file, file) == 0))
+            i++;
+        n += i < record->n_disks;
+    }
+    return n;
+}
+
 bool snapshot_is_current(const struct domain *domain, const struct snapshot *snapshot)
 {
     const char *current = domain->record.current_snapshot;

@@ -39,6 +39,9 @@ struct snapshot *snapshot_remove(struct domain *domain, struct snapshot *snapsho
 
 unsigned snapshot_children(const struct domain *domain, const char *name);
 unsigned snapshot_count(const struct domain *domain);
+
+/* How many have a disk inside this image. */
+unsigned snapshot_count_inside(const struct domain *domain, const char *file);
 bool snapshot_is_current(const struct domain *domain, const struct snapshot *snapshot);
 
 /* Whether it descends from `ancestor`, or is it. */
