@@ -14,6 +14,7 @@ the t (1) occurrences from there on, counted since it was ordered. What `do` may
           die-in-N                   QEMU dies in a transaction, behind N of its actions
           quit                       QEMU ends in order before it
           stop, cont                 a stranger's command comes first
+          break (image)              an image fails from then on, see fakestall.Broken
           others (commands)          several of them, each a pair of name and arguments
   agent   see fakeagent.Agent.faulty
   event   lose                       the client does not get it

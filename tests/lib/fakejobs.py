@@ -19,6 +19,7 @@ data is lost unless the base was flushed while the job was `pending`.
 
 import fakeqcow2
 from fakegraph import QmpError
+from fakestall import Stalls
 
 CHUNK = 65536
 
@@ -34,7 +35,7 @@ VERBS = {
 }
 
 
-class CommitJob:
+class CommitJob(Stalls):
     type = "commit"
 
     def __init__(self, machine, job_id, base, top, root, options):
@@ -167,9 +168,10 @@ class CommitJob:
         return 0 < self.speed < CHUNK or state in self.machine.holds or self.user_paused
 
     def run(self):
+        self.keep_up()
         if self.status != "running" or self.held("running"):
             return
-        if self.machine.job_fault("run", self):
+        if self.machine.job_fault("run", self) or self.strike():
             return
         self.copy_all()
         if self.active:
@@ -182,21 +184,29 @@ class CommitJob:
         self.block_event("BLOCK_JOB_READY")
 
     def copy_all(self):
-        """Copies what is known to be missing. The base has it then in QEMU's memory, not on
-        disk."""
+        self.copy(len(self.todo))
+
+    def copy(self, count):
+        """Copies some of what is known to be missing. The base has it then in QEMU's memory, not
+        on disk."""
         images = self.graph.images(self.top)
-        for slot in self.todo:
+        for slot in self.todo[:count]:
             self.content.copy(images, slot, self.graph.nodes[self.receiver].key)
             self.copied += 1
-        self.todo = []
+        self.todo = self.todo[count:]
 
     def guest_wrote(self, slot):
         """While ready the job runs behind the guest: the last write is the one it has not copied
         yet."""
-        if self.active and self.status in ("ready", "standby") and not self.user_paused:
-            self.copy_all()
+        self.keep_up()
         if slot not in self.todo:
             self.todo.append(slot)
+
+    def keep_up(self):
+        if not self.active or self.status not in ("ready", "standby") or self.user_paused:
+            return
+        if not self.strike():
+            self.copy_all()
 
     def wind_up(self):
         """`waiting` and `pending`: held, level and flushed when active; neither held nor flushed
@@ -204,7 +214,7 @@ class CommitJob:
         held = "pending" in self.machine.holds or self.user_paused
         if self.status not in ("ready", "running") or held:
             return
-        if self.active and self.machine.job_fault("prepare", self):
+        if self.active and (self.machine.job_fault("prepare", self) or self.strike()):
             return
         self.drained = self.active
         self.copy_all()
@@ -289,12 +299,18 @@ class CommitJob:
 
     def cancel(self, force):
         """A soft cancel of a ready job ends it like job-complete, without the pivot; every other
-        one aborts it. A pending job has nothing left to do, so that it ends before the reply."""
+        one aborts it. A pending job has nothing left to do, so that it ends before the reply, like a
+        commit of inner layers that stands."""
         self.check("cancel")
+        at_once = self.status == "pending" or (self.user_paused and not self.active)
+        if self.user_paused:
+            if not force and self.active:
+                raise QmpError(f"The block job for device '{self.id}' is currently paused")
+            self.leave_pause()
         if not force and self.status in ("ready", "standby") and self.active:
             self.asked_to_end = True
             self.machine.later(self.wind_up)
-        elif self.status == "pending":
+        elif at_once:
             self.abort()
         else:
             self.machine.later(self.abort)
@@ -318,8 +334,7 @@ class CommitJob:
         if not self.user_paused:
             raise QmpError("Can't resume a job that was not paused")
         self.check("resume")
-        self.user_paused = False
-        self.enter("ready" if self.status == "standby" else "running")
+        self.leave_pause()
         self.go_on()
 
     def go_on(self):

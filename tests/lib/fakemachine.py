@@ -42,6 +42,7 @@ class Machine:
         self.migration = Migration(self)
         self.deferred = []
         self.job_faults = []        # {"stage", "desc", "disk": None for any}
+        self.broken = []            # images that cannot be read or written
         self.switches = []          # one entry a transaction that switched disks
         self.die_behind = None      # so many actions of the next transaction
         self.send_event = lambda name, data: None
@@ -367,13 +368,14 @@ class Machine:
         self.content.flush_all()
         self.drain()
         for job in self.jobs.values():
-            if job.active and job.status in ("ready", "standby"):
-                job.copy_all()
+            job.keep_up()
 
     def do_cont(self, _):
         if self.status == "finish-migrate":
             raise QmpError("Migration is not finalized yet")
         self.graph.activate()
+        for job in self.jobs.values():
+            job.io_status = "ok"
         if not self.running:
             self.status = "running"
             self.event("RESUME")

@@ -24,10 +24,13 @@ class MirrorJob(CommitJob):
     def layers_to_copy(self):
         return self.graph.images(self.top) if self.full else self.graph.images(self.top)[:1]
 
-    def copy_all(self):
-        if self.todo:
+    def readers(self):
+        return self.graph.chain(self.top) if self.full else self.between
+
+    def copy(self, count):
+        if count:
             self.machine.mark_written(self.graph.nodes[self.base])
-        super().copy_all()
+        super().copy(count)
 
     def take_receiver(self):
         """The target is written to since it was opened: nothing to make writable."""

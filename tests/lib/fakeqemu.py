@@ -12,9 +12,9 @@ fault, its last words over that pair are its whole state, so that the test can s
 images hold.
 
 Behaviour lives beside it: fakemachine (commands, guest), fakegraph and fakeshow (block graph),
-fakejobs (block jobs), fakemigrate (migrations), fakecontent (what images hold), fakeagent (guest agent), fakefaults (what
-goes wrong), fakeqmp (the wire). That they do as QEMU does is proven by
-tests/plans/test-fake-is-real.
+fakejobs (block jobs), fakestall (what cannot be read or written), fakemigrate (migrations),
+fakecontent (what images hold), fakeagent (guest agent), fakefaults (what goes wrong), fakeqmp (the
+wire). That they do as QEMU does is proven by tests/plans/test-fake-is-real.
 """
 
 import ctypes
@@ -32,6 +32,7 @@ from fakefaults import Faults
 from fakegraph import QmpError
 from fakemachine import Machine
 from fakeqmp import Monitor
+from fakestall import Broken
 
 PR_SET_PDEATHSIG = 1
 
@@ -265,6 +266,13 @@ class _Server:
 
     def order_job_fault(self, **fault):
         self.machine.job_faults.append(fault)
+
+    def order_break(self, file, **more):
+        """Requests to an image fail from now on."""
+        self.machine.broken.append(Broken(file, **more))
+
+    def order_mend(self):
+        self.machine.broken.clear()
 
     def order_disarm(self):
         self.faults.orders.clear()

@@ -11,6 +11,7 @@ import time
 
 from fakegraph import QmpError
 from fakemachine import VERSION, Killed
+from fakestall import Broken
 
 NOT_NEGOTIATED = "Expecting capabilities negotiation with 'qmp_capabilities'"
 ALREADY_NEGOTIATED = "Capabilities negotiation is already complete, command ignored"
@@ -136,6 +137,9 @@ class Monitor:
             for other, more in fault["commands"]:
                 self.machine.execute(other, more)
                 self.machine.run_deferred()
+            return self.perform(request, name, arguments)
+        if kind == "break":
+            self.machine.broken.append(Broken(**fault["image"]))
             return self.perform(request, name, arguments)
         if kind in ("stop", "cont"):
             self.machine.execute(kind, {})

@@ -70,6 +70,7 @@ ACTIONS = {
 
 EVENTS = {
     "JOB_STATUS_CHANGE": "id status",
+    "BLOCK_JOB_ERROR": "device operation action",
     "BLOCK_JOB_READY": "type device len:int offset:int speed:int",
     "BLOCK_JOB_PENDING": "type id",
     "BLOCK_JOB_COMPLETED": "type device len:int offset:int speed:int error?",

@@ -44,8 +44,13 @@ class StreamJob(CommitJob):
     def guest_wrote(self, slot):
         """Into the node that receives the data: there is nothing to copy after it."""
 
+    def told_as(self, operation):
+        return "read"
+
     def cancel(self, force):
         self.check("cancel")
+        if self.user_paused:
+            self.leave_pause()
         self.abort()
 
     def _close_gap(self):

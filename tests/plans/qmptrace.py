@@ -79,7 +79,7 @@ class Trace:
         """Everything seen, without what may differ."""
         messages = [clean(message, self.folder) for message in self.seen
                     if "QMP" not in message and message.get("event") not in UNCOUNTED]
-        return late_abort(late_ready(without_flicker(messages)))
+        return late_abort(late_ready(one_error(without_flicker(messages))))
 
 
 def clean(value, folder):
@@ -117,6 +117,12 @@ def without_flicker(messages):
         if states in FLICKER:
             del kept[-2:]
     return kept
+
+
+def one_error(messages):
+    """A job at an error tells it for each request that was under way: for one here."""
+    return [message for message, before in zip(messages, [None, *messages])
+            if message != before or message.get("event") != "BLOCK_JOB_ERROR"]
 
 
 def late_ready(messages):
