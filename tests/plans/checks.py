@@ -23,7 +23,7 @@ def wait_jobs(world):
     for job in world.jobs():
         # Where what was asked of it was refused, as another job of its group had failed, a user ends
         # it: nothing else does.
-        if world.errors and job["state"] == "ready":
+        if world.errors and job["state"] in ("ready", "stalled"):
             world.ask(f"give-up-{job['id']}", "job.cancel", job=job["id"])
         try:
             world.call("job.wait", job=job["id"], for_="ended", timeout_ms=TIMEOUT * 1000 - 2000)
@@ -67,7 +67,7 @@ def check_all(world, clean=False):
         check_qemu(world, disks)
     check_findings(world)
     check_quiesced(world, jobs, clean)
-    check_events(world, jobs)
+    check_events(world, jobs, clean)
     result = results[0] if results else world.scenario.without_job(world)
     if clean:
         require(result in world.scenario.expects.split(),
@@ -271,7 +271,7 @@ def check_quiesced(world, jobs, clean):
             raise Wrong(f"quiesce was required, the snapshot is not: {snapshot}")
 
 
-def check_events(world, jobs):
+def check_events(world, jobs, clean=False):
     """Each job was announced once, and its end once, over all restarts."""
     with world.daemon.client(timeout=TIMEOUT) as client:
         last = client.subscribe(since=0)
@@ -292,6 +292,15 @@ def check_events(world, jobs):
         for kind in ("job.created", "job.ended"):
             told = sum(e["kind"] == kind and e.get("job", {}).get("id") == job["id"] for e in seen)
             require(told == 1, f"{kind} of job {job['id']} was told {told} times")
+    check_stalls(world, [event["kind"] for event in seen].count("job.stalled"), clean)
+
+
+def check_stalls(world, told, clean):
+    """A stall is told once, over all restarts, and nothing but its user lets the job go on."""
+    meant = getattr(world.scenario, "stalls", 0)
+    require(told == meant if clean else told <= meant, f"a stall was told {told} times")
+    resumed = world.fake.names("qmp").count("job-resume")
+    require(resumed <= world.asked["job.resume"], f"resumed {resumed} times")
 
 
 def check_repeated(world):

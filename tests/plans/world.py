@@ -6,6 +6,7 @@ answered: before a crash, after it, and once more at the end. What was once answ
 true.
 """
 
+import collections
 import json
 import os
 import shutil
@@ -69,6 +70,8 @@ class World:
         self.answers = {}       # request id -> the last answer
         self.errors = {}        # request id -> the last RpcError
         self.client = None
+        self.asked = collections.Counter()      # method -> how often
+        self.done = set()       # what is done but once, however often the rest is repeated
         self.begun = 0          # boundaries passed before what the scenario is about
 
     def make_tool(self):
@@ -144,6 +147,7 @@ class World:
     def ask(self, key, method, **params):
         """A changing request under its request_id. Returns the job, or None when it was refused. An
         answer that was once given stands: the job is the same, and how it ended too."""
+        self.asked[method] += 1
         try:
             answer = self.call(method, request_id=key, **params)
         except RpcError as error:
@@ -161,6 +165,11 @@ class World:
             raise Wrong(f"{key}: was answered {before} at first, {answer} when repeated")
         self.answers[key] = answer
         return answer
+
+    def once(self, what, do):
+        if what not in self.done and not self.fake.ended():
+            self.done.add(what)
+            do()
 
     def wait_begun(self, number):
         """Until QEMU has the job: no event tells it, so it is asked for."""
