@@ -306,12 +306,12 @@ static void engine_advance(struct job *job)
 }
 
 /* Events keep the jobs of the view current: while the connection stands they are believed, except
- * when they say that something is lost. */
+ * when they say that something is lost, or that an I/O error struck, which io-status tells of. */
 void engine_glance(struct job *job)
 {
     const struct step *step = job_step(job);
 
-    if (step->probe && step->probe(job, job->domain->view) == LOST)
+    if (job->struck || (step->probe && step->probe(job, job->domain->view) == LOST))
         engine_look(job);
     else
         engine_judge(job);

@@ -24,6 +24,12 @@ void engine_kick(struct job *job)
         domain_look_jobs(leader->domain); /* the query on its way may be older than the event */
 }
 
+static void engine_judge_fresh(struct job *job)
+{
+    job->struck = false;
+    engine_judge(job);
+}
+
 static void engine_viewed_job(struct job *job)
 {
     switch (job->phase) {
@@ -45,10 +51,10 @@ static void engine_viewed_job(struct job *job)
     case PHASE_LOOKING:
         /* An older view says nothing about what was done after it was asked for. */
         if (job->domain->view_number >= job->looks_for)
-            engine_judge(job);
+            engine_judge_fresh(job);
         break;
     case PHASE_WAITING:
-        engine_judge(job);
+        engine_judge_fresh(job);
         break;
     default:
         break;
@@ -192,6 +198,7 @@ void engine_event(void *arg, struct domain *domain, const struct qmp_event *even
         break;
     case QMP_EVENT_JOB_ERROR:
         job->read_failed = event->read;
+        job->leader->struck = true;
         engine_kick(job);
         break;
     default:

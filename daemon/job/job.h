@@ -66,6 +66,7 @@ struct job {
     unsigned n_members;
     unsigned outstanding; /* replies of the present act */
     bool let_go;          /* somebody else let the vCPUs go that we held */
+    bool struck;          /* QEMU told an I/O error since the last view */
     bool read_failed;     /* the last I/O error that QEMU told was one of reading */
     struct error reply_error;
     int64_t held_since, frozen_since; /* monotonic; 0: not */
