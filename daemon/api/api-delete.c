@@ -20,19 +20,35 @@
 #include "job/job.h"
 #include "proto/snapvm-errors.h"
 
-/* What the snapshots hold that are to go must be overlays of files. */
-static int delete_check_kind(const struct job *job, struct error *err)
+/* What is inside an image that QEMU has open to read through is not QEMU's to delete. */
+static int delete_check_below(const struct job *job, const struct snapshot *snapshot,
+                              const struct record_snapshot_disk *kept, struct error *err)
+{
+    const struct record_disk *disk = disk_find(job->domain, kept->disk);
+
+    for (unsigned i = 1; disk && i < disk->n_chain; i++) {
+        if (strcmp(kept->mode, "internal") != 0 || !kept->file ||
+            strcmp(kept->file, disk->chain[i].file) != 0)
+            continue;
+        error_set(
+            err, SNAPVM_ERROR_INVALID_STATE,
+            "snapshot \"%s\" is inside %s, which QEMU has open below the active layer of "
+            "disk %s: delete it while the guest is shut off, or first the snapshots that were "
+            "taken since",
+            snapshot->record.name, kept->file, kept->disk);
+        return error_text(err, "state", domain_state(job->domain));
+    }
+    return 0;
+}
+
+static int delete_check_inside(const struct job *job, struct error *err)
 {
     const struct snapshot *snapshot;
 
     TAILQ_FOREACH (snapshot, &job->domain->snapshots, link) {
-        if (!delete_takes(job, snapshot) || strcmp(snapshot_location(snapshot), "external") == 0)
-            continue;
-        error_set(err, SNAPVM_ERROR_UNSUPPORTED,
-                  "snapshot \"%s\" is an internal one, whose data this snapvmd does not delete; "
-                  "metadata_only forgets it",
-                  snapshot->record.name);
-        return error_text(err, "feature", "deleting internal snapshots");
+        for (unsigned i = 0; delete_takes(job, snapshot) && i < snapshot->record.n_disks; i++)
+            if (delete_check_below(job, snapshot, &snapshot->record.disks[i], err) < 0)
+                return -1;
     }
     return 0;
 }
@@ -74,14 +90,14 @@ static int delete_check_live(const struct job *job, struct error *err)
         return error_text(err, "feature", "merging a guest's data in another root");
     }
     if (domain_need_feature(domain, QMP_FEATURE_TWO_PHASE, err) < 0 ||
-        domain_need_feature(domain, QMP_FEATURE_HMP, err) < 0)
+        domain_need_feature(domain, QMP_FEATURE_HMP, err) < 0 || delete_check_inside(job, err) < 0)
         return -1;
     return delete_check_disks(domain, err);
 }
 
 static int delete_check(struct job *job, const struct shutoff *files, struct error *err)
 {
-    if (tree_job_check(job, err) < 0 || delete_check_kind(job, err) < 0)
+    if (tree_job_check(job, err) < 0)
         return -1;
     return files ? delete_check_off(job, files, err) : delete_check_live(job, err);
 }

@@ -6,6 +6,7 @@
 #include "domain/domains.h"
 #include "domain/snapshot.h"
 #include "job/engine.h"
+#include "job/internal.h"
 #include "job/strand.h"
 #include "journal/journal.h"
 
@@ -31,14 +32,40 @@ bool delete_takes(const struct job *job, const struct snapshot *snapshot)
     return snapshot_descends(job->domain, snapshot, job->record.snapshot);
 }
 
-void delete_choose_plan(struct job *job)
+const struct plan *delete_merge_plan(struct job *job)
 {
-    job->plan = &plan_off_delete;
-    for (unsigned i = 0; i < job->record.n_images; i++)
-        if (strcmp(job->record.images[i].role, "top") == 0 && job->record.images[i].node)
-            job->plan = &plan_delete;
-    if (job->plan == &plan_delete)
+    for (unsigned i = 0; i < job->record.n_images; i++) {
+        if (strcmp(job->record.images[i].role, "top") != 0 || !job->record.images[i].node)
+            continue;
         job->record.flags |= JOB_AUTO_PIVOT;
+        return &plan_delete;
+    }
+    return &plan_off_delete;
+}
+
+static void delete_add_inside(struct job *job, const struct snapshot *snapshot)
+{
+    for (unsigned i = 0; i < snapshot->record.n_disks; i++) {
+        const struct record_snapshot_disk *disk = &snapshot->record.disks[i];
+        struct record_image *image;
+
+        if (strcmp(disk->mode, "internal") != 0 || !disk->file)
+            continue;
+        image = record_job_add_image(&job->record, disk->disk, "internal", disk->file);
+        xstrset(&image->format, "qcow2");
+        xstrset(&image->node, snapshot->record.name);
+    }
+}
+
+void delete_prepare(struct job *job)
+{
+    const struct snapshot *snapshot;
+
+    TAILQ_FOREACH (snapshot, &job->domain->snapshots, link) {
+        if (delete_takes(job, snapshot))
+            delete_add_inside(job, snapshot);
+    }
+    job->plan = internal_has(job) ? &plan_delete_inside : delete_merge_plan(job);
 }
 
 /* Whether everything is merged, so that the snapshots go. */

@@ -4,6 +4,10 @@
  * Then the layer stays and the record alone goes. Layers that lead to nothing which is left go with
  * their snapshot.
  *
+ * A snapshot inside an image depends on no other one, and none on it. It is deleted there first, by
+ * plan-delete-inside.c, before anything is merged. A layer with one inside that stays is not merged
+ * down and removed, as that one reads through to what lies below.
+ *
  * Layers that the guest's QEMU has open are merged by QEMU, by plan-delete.c, all others by image
  * tools, by plan-off-merge.c: it takes all there is to do of a guest that is shut off, and of one
  * that runs on another branch.
@@ -38,8 +42,11 @@ bool delete_takes(const struct job *job, const struct snapshot *snapshot);
  * (expected, found) when the headers tell of other layers than QEMU has open; Unsupported. */
 void delete_survey(struct job *job, void (*done)(void *arg, const struct error *err), void *arg);
 
-/* The plan that fits the images of the job. */
-void delete_choose_plan(struct job *job);
+/* Adds what is inside images, behind the images of the survey, and chooses the first plan. */
+void delete_prepare(struct job *job);
+
+/* The plan by which the layers are merged. */
+const struct plan *delete_merge_plan(struct job *job);
 
 /* --- for the plans --- */
 

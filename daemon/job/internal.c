@@ -163,15 +163,24 @@ static void internal_dropped(void *arg, const struct error *err)
     internal_drop_next(arg, err);
 }
 
+bool internal_can_drop(const struct job *job)
+{
+    return domain_is_shutoff(job->domain) || job->domain->connected;
+}
+
 static void internal_drop_one(struct job *job, const struct record_image *image)
 {
+    const struct image_holders *holders = &evidence_of(job, image)->holders;
     const struct view_disk *disk = internal_disk(job, image);
     _cleanup_error_ struct error err = {0};
 
-    if (domain_is_shutoff(job->domain)) {
-        image_tool_drop(job, image, internal_drop_next);
-    } else if (job->domain->connected && disk) {
+    if (!domain_is_shutoff(job->domain) && job->domain->connected && disk) {
         qmp_snapshot_drop(job_qmp(job), disk->root, image->node, internal_dropped, job);
+    } else if (internal_can_drop(job) && !holders->readers && !holders->writers) {
+        image_tool_drop(job, image, internal_drop_next);
+    } else if (internal_can_drop(job)) {
+        image_in_use(&err, image->file);
+        internal_drop_next(job, &err);
     } else {
         error_set(&err, SNAPVM_ERROR_QEMU_GONE,
                   "the guest runs, and its QEMU cannot be asked to delete \"%s\" inside %s",
@@ -195,8 +204,16 @@ static void internal_drop_next(struct job *job, const struct error *err)
 
 static void internal_drop_seen(struct job *job)
 {
+    _cleanup_error_ struct error err = {0};
+
+    for (unsigned i = 0; i < job->record.n_images && !err.code; i++) {
+        const struct evidence *seen = evidence_of(job, &job->record.images[i]);
+
+        if (internal_is(&job->record.images[i]) && !seen->there && !seen->gone)
+            internal_unreadable(&job->record.images[i], &err);
+    }
     job->merged = 0;
-    internal_drop_next(job, NULL);
+    internal_drop_next(job, err.code ? &err : NULL);
 }
 
 void internal_drop(struct job *job, internal_fn done)

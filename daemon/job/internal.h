@@ -37,6 +37,9 @@ void internal_check_free(struct job *job, internal_fn done);
  * repeat. */
 void internal_make(struct job *job, internal_fn done);
 
+/* Whether it is known who has the images open: the guest is shut off, or its QEMU can be asked. */
+bool internal_can_drop(const struct job *job);
+
 /* Deletes those that are there, one after another: by QEMU where it has the image open, by image
  * tools where no QEMU runs, which have the images locked against one that is started. Harmless to
  * repeat. */

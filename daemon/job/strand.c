@@ -4,6 +4,7 @@
 
 #include "base/memory.h"
 #include "domain/disk.h"
+#include "job/evidence.h"
 
 static bool has_role(const struct record_image *image, const char *role)
 {
@@ -136,6 +137,19 @@ static void conclude_image(const struct job *job, struct record_image *image, co
         xstrset(&image->state, is_active(job, image) ? "active" : worth);
 }
 
+/* An image that had a snapshot inside is a layer like any other, which may have been merged. */
+static const char *inside_worth(const struct job *job, unsigned i)
+{
+    const struct record_image *image = &job->record.images[i];
+
+    for (unsigned k = 0; k < i; k++)
+        if (job->record.images[k].state && strcmp(job->record.images[k].file, image->file) == 0)
+            return job->record.images[k].state;
+    if (evidence_of(job, image)->gone)
+        return "removed";
+    return chain_place(disk_find(job->domain, image->disk), image->file) > 0 ? "backing" : "valid";
+}
+
 void strands_conclude(struct job *job)
 {
     const char *first = job->record.n_images ? job->record.images[0].disk : NULL;
@@ -148,4 +162,7 @@ void strands_conclude(struct job *job)
         if (has_role(&job->record.images[i], "branch"))
             conclude_image(job, &job->record.images[i],
                            job_has(job, JOB_DECIDED) ? "invalid" : "valid");
+    for (unsigned i = 0; i < job->record.n_images; i++)
+        if (has_role(&job->record.images[i], "internal"))
+            conclude_image(job, &job->record.images[i], inside_worth(job, i));
 }

@@ -28,7 +28,7 @@ struct layer {
     bool goal;                /* what the snapshot froze that is gone back to */
     bool owned;               /* a deleted snapshot's: may be removed when it leads to nothing */
     bool begun;               /* a deletion before did not get done with the layer below */
-    bool inside;              /* it has snapshots inside, which cannot be merged into another one */
+    bool inside;              /* with a snapshot inside that stays, and reads through to below */
     bool leads;               /* to something needed, or is it */
     unsigned branches;        /* layers on it that lead to something */
     struct layer *above;      /* the last of these */
@@ -39,7 +39,7 @@ struct layer {
 struct named {
     char *file, *format; /* format NULL: nobody said; headers may */
     bool needed, goes, owned, begun, active, goal;
-    bool inside; /* the snapshot is, so that nothing says what the disk on it holds now */
+    bool inside; /* a snapshot that stays is */
 };
 
 /* A layer that QEMU has open. */
@@ -126,7 +126,7 @@ static void tree_name_snapshot(struct tree *tree, const struct record_snapshot_d
     bool inside = disk->mode && strcmp(disk->mode, "internal") == 0;
 
     if (named && inside) {
-        named->inside = named->needed = !deleted;
+        named->inside = !deleted;
     } else if (named) {
         named->owned = deleted;
         named->begun = deleted && !disk->backing;
@@ -318,7 +318,7 @@ static void tree_mark_unsaved(struct tree *tree)
         struct image_id id;
         bool empty = false;
 
-        if (!named->needed || image_identify(named->file, &id, NULL) < 0)
+        if (!(named->needed || named->inside) || image_identify(named->file, &id, NULL) < 0)
             continue;
         layer = tree_find(tree, &id);
         if (layer && named->active && strcmp(layer->image.format, "qcow2") == 0)
@@ -366,7 +366,7 @@ static void tree_mark(struct tree *tree, const struct needed *others)
         layer->needed |= needed_has(others, &layer->image.id) ||
                          needed_has(tree->others, &layer->image.id);
     for (layer = tree->layers; layer; layer = layer->next)
-        for (struct layer *at = layer; layer->needed && at; at = at->below)
+        for (struct layer *at = layer; (layer->needed || layer->inside) && at; at = at->below)
             at->leads = true;
     for (layer = tree->layers; layer; layer = layer->next)
         if (layer->begun && layer->leads && layer->below)
@@ -375,7 +375,7 @@ static void tree_mark(struct tree *tree, const struct needed *others)
         layer->goes &= !layer->needed;
     for (layer = tree->layers; layer; layer = layer->next)
         if (layer->inside && layer->below)
-            layer->below->goes = false;
+            layer->below->goes = false; /* what would be merged down is kept where it is */
     for (layer = tree->layers; layer; layer = layer->next)
         if (layer->leads && layer->below) {
             layer->below->branches++;
@@ -545,7 +545,7 @@ static void survey_done(void *arg)
             survey_add_tree(survey, &survey->trees[i]);
     }
     if (!survey->reverts && !survey->err.code)
-        delete_choose_plan(survey->job);
+        delete_prepare(survey->job);
     if (survey->reverts && internal_has(survey->job) && !survey->err.code)
         internal_survey(survey->job, survey->done, survey->arg);
     else

@@ -84,7 +84,7 @@ class Content:
         self.inside.setdefault(key, {})[name] = dict(self.image(key)["data"])
 
     def forget(self, key, name):
-        del self.inside[key][name]
+        self.inside.get(key, {}).pop(name, None)     # it may have been there from the start
 
     def flush_all(self):
         for key in self.images:

@@ -70,8 +70,10 @@ class Delete(Scenario):
                 for target in self.branches(world)}, current=False)
 
     @staticmethod
-    def define_one(world, name, number, layers, current):
-        disks = [{"disk": target, "mode": "external", "file": overlay, "format": "qcow2",
+    def define_one(world, name, number, layers, current, inside=None):
+        disks = [{"disk": target, "mode": "internal", "file": path, "format": "qcow2"}
+                 for target, path in (inside or {}).items()]
+        disks += [{"disk": target, "mode": "external", "file": overlay, "format": "qcow2",
                   "backing": backing} for target, (backing, overlay) in layers.items()]
         record = {"name": name, "parent": f"s{number - 1}" if number > 1 else None,
                   "created": f"2026-01-0{number}T00:00:00Z", "state": "running", "memory": "no",
@@ -109,6 +111,39 @@ class Delete(Scenario):
             check_done(world)
         check_findings(world)
         check_events(world, world.jobs())
+        return result
+
+
+class Inside(Delete):
+    """The last snapshot is inside the active layers of some disks."""
+
+    def __init__(self, name, expects, snapshot, left, current, inside, **more):
+        super().__init__(name, expects, snapshot, left, current, **more)
+        self.inside_of = inside
+
+    def layers_of(self, target):
+        return self.layers - (target in self.inside_of)
+
+    def prepare(self, world):
+        super().prepare(world)
+        for target in self.inside_of:
+            fakeqcow2.add_snapshot(world.chains[target][-1], f"s{self.layers - 1}")
+            fakeqcow2.add_snapshot(world.chains[target][-1], "another")
+
+    def define(self, world):
+        for number in range(1, self.layers):
+            layers = {target: (files[number - 1], files[number])
+                      for target, files in world.chains.items() if number < len(files)}
+            inside = {target: world.chains[target][-1] for target in self.inside_of
+                      if number == self.layers - 1}
+            self.define_one(world, f"s{number}", number, layers, current=True, inside=inside)
+
+    def check_all(self, world, clean):
+        result = super().check_all(world, clean)
+        for target in self.inside_of if result != "unknown" else ():
+            names = [row.name for row in fakeqcow2.snapshots(world.chains[target][-1])]
+            wanted = ["another"] if "delete" in world.answers or world.jobs() else names
+            require(names == wanted, f"{target} has {names} inside")
         return result
 
 
@@ -192,7 +227,9 @@ def check_done(world):
     require(domain["current_snapshot"] == scenario.current, f"current: {domain}")
     known = {layer["file"] for disk in domain["disks"] for layer in disk["chain"]}
     for disk in (disk for snapshot in snapshots.values() for disk in snapshot["disks"]):
-        known |= {disk["backing"], disk["file"]}
+        known |= {disk["backing"], disk["file"]} - {None}
+        if disk["mode"] == "internal":
+            continue
         above = fakeqcow2.chain(disk["file"])
         require(disk["backing"] in above[1:], f"the header says {above[1:]}: {disk}")
     there = {os.path.join(world.images, name) for name in os.listdir(world.images)}
@@ -229,6 +266,13 @@ DELETES = [
            job_fault="finalize", fault_disk="vdb"),
     Delete("live-apart", "completed", "s2", {"s1": None, "s3": "s1"}, "s3", disks=2, apart="vdb",
            style="drive", quick=True),
+    Inside("live-inside", "completed", "s1", {}, None, inside=("vda",), layers=2, quick=True),
+    Inside("live-inside-2", "completed", "s2", {"s1": None}, "s1", inside=("vda", "vdb"), disks=2,
+           layers=3),
+    Inside("live-inside-drive", "completed", "s1", {}, None, inside=("vda",), layers=2,
+           style="drive"),
+    Inside("live-inside-mixed", "completed", "s3", {"s1": None, "s2": "s1"}, "s2", inside=("vdb",),
+           disks=2, quick=True),
     Delete("live-fails-to-run", "failed", "s2", {"s1": None, "s3": "s1"}, "s3", disks=2,
            job_fault="run", fault_disk="vdb"),
     Delete("live-fails-to-prepare", "failed", "s3", {"s1": None, "s2": "s1"}, "s2", disks=2,

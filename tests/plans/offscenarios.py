@@ -159,6 +159,32 @@ class Internal(Delete):
             require(len(disk["chain"]) == self.layers + overlays, f"{target}: {disk['chain']}")
 
 
+class InternalDelete(Delete):
+    """Of three snapshots, the middle one goes, and then the rest as `deletes` says. The first disk
+    has all of them inside; with `overlays` the others have the middle one so and the rest beside it,
+    so that layers of theirs are kept for what is inside."""
+
+    def __init__(self, name, deletes, left, current, overlays=False, **more):
+        super().__init__(name, deletes, left, current, **more)
+        self.overlays = overlays
+
+    def modes(self, world, middle):
+        return [{"disk": target, "mode": "external" if n and self.overlays and not middle
+                 else "internal"} for n, target in enumerate(world.targets)]
+
+    def act(self, world):
+        world.guest_writes("w0", {0: 11, 1: 12})
+        world.take("s1", disks=self.modes(world, False))
+        world.guest_writes("w1", {1: 21, 2: 22})
+        world.take("s2", disks=self.modes(world, True))
+        world.guest_writes("w2", {2: 31, 3: 32})
+        world.take("s3", disks=self.modes(world, False))
+        world.guest_writes("w3", {3: 41, 4: 42})
+        world.mark()
+        for name, params in self.deletes:
+            world.ask(f"delete-{name}", "snapshot.delete", domain=DOMAIN, name=name, **params)
+
+
 class Shared(Delete):
     """A snapshot froze what another disk lies on as well: it is not written to."""
     shared = True
@@ -268,6 +294,14 @@ DELETES = [
     Delete("delete-each", [("s2", {}), ("s1", {}), ("s3", {})], {}, None, layers=1),
     Delete("delete-children", [("s2", {"children": True})], {"s1": None}, "s1", layers=1),
     Delete("delete-children-only", [("s1", {"children_only": True})], {"s1": None}, "s1", layers=1),
+    InternalDelete("internal-delete", [("s2", {}), ("s3", {})], {"s1": None}, "s1", layers=1,
+                   quick=True),
+    InternalDelete("internal-delete-children", [("s2", {"children": True})], {"s1": None}, "s1",
+                   disks=2),
+    InternalDelete("internal-delete-mixed", [("s1", {}), ("s3", {})], {"s2": None}, "s2", disks=2,
+                   layers=1, overlays=True, quick=True),
+    InternalDelete("internal-delete-all", [("s1", {"children": True})], {}, None, disks=2, layers=1,
+                   overlays=True),
     Shared("delete-shared", [], {}, None, disks=2, layers=2, quick=True),
 ]
 
