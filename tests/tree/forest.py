@@ -271,10 +271,18 @@ class Forest:
             disks = {disk["disk"]: disk for disk in snapshot["disks"] if disk["mode"] != "no"}
             require(set(disks) == set(held), f"snapshot {name} has {set(disks)}, not {set(held)}")
             for target, disk in disks.items():
-                if disk["mode"] == "external" and not disk["backing"] and name in self.spoiled:
-                    continue            # said to be lost
+                if name in self.spoiled and self.is_lost(name, disk):
+                    continue
                 require(self.snapshot_content(name, disk) == digest(held[target]),
                         f"snapshot {name} of {target} is wrong: {json.dumps(disk)}")
+
+    @staticmethod
+    def is_lost(name, disk):
+        """Whether it is told that this is not there any more."""
+        if disk["mode"] == "external":
+            return not disk["backing"]
+        info = tool("qemu-img", "info", "-U", "-f", "qcow2", "--output=json", disk["file"])
+        return name not in [inside["name"] for inside in json.loads(info).get("snapshots", [])]
 
     def snapshot_content(self, name, disk):
         if disk["mode"] == "internal":
