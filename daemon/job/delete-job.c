@@ -57,13 +57,28 @@ static void delete_add_inside(struct job *job, const struct snapshot *snapshot)
     }
 }
 
+/* The file goes with the snapshot; behind the layers, whose first one names the job's disk. */
+static void delete_add_memory(struct job *job, const struct snapshot *snapshot)
+{
+    const struct record_snapshot *record = &snapshot->record;
+    struct record_image *image;
+
+    if (!record->memory || strcmp(record->memory, "external") != 0 || !record->memory_file ||
+        record->memory_file[0] != '/')
+        return;
+    image = record_job_add_image(&job->record, "", "memory", record->memory_file);
+    xstrset(&image->format, "raw");
+}
+
 void delete_prepare(struct job *job)
 {
     const struct snapshot *snapshot;
 
     TAILQ_FOREACH (snapshot, &job->domain->snapshots, link) {
-        if (delete_takes(job, snapshot))
-            delete_add_inside(job, snapshot);
+        if (!delete_takes(job, snapshot))
+            continue;
+        delete_add_inside(job, snapshot);
+        delete_add_memory(job, snapshot);
     }
     job->plan = internal_has(job) ? &plan_delete_inside : delete_merge_plan(job);
 }

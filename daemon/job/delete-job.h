@@ -8,6 +8,9 @@
  * plan-delete-inside.c, before anything is merged. A layer with one inside that stays is not merged
  * down and removed, as that one reads through to what lies below.
  *
+ * The file with the guest's memory is removed when all is done, if it is one, and nothing else
+ * needs it.
+ *
  * Layers that the guest's QEMU has open are merged by QEMU, by plan-delete.c, all others by image
  * tools, by plan-off-merge.c: it takes all there is to do of a guest that is shut off, and of one
  * that runs on another branch.
@@ -42,7 +45,8 @@ bool delete_takes(const struct job *job, const struct snapshot *snapshot);
  * (expected, found) when the headers tell of other layers than QEMU has open; Unsupported. */
 void delete_survey(struct job *job, void (*done)(void *arg, const struct error *err), void *arg);
 
-/* Adds what is inside images, behind the images of the survey, and chooses the first plan. */
+/* Adds what is inside images and the files with the guest's memory, behind the images of the
+ * survey, and chooses the first plan. */
 void delete_prepare(struct job *job);
 
 /* The plan by which the layers are merged. */

@@ -18,6 +18,7 @@
 #include "qemu/image.h"
 #include "qemu/process.h"
 #include "qemu/view.h"
+#include "qemu/vmstate.h"
 
 /* One file of the task: copies, so that the thread shares nothing with the loop. */
 struct file {
@@ -29,6 +30,7 @@ struct file {
     bool made, known, removed;
     bool other_boot; /* the job began before the host was started last */
     bool secret;     /* holds what only the guest may know */
+    bool memory;     /* of a deleted snapshot: is removed only if it is the guest's saved memory */
 };
 
 struct file_task {
@@ -305,6 +307,14 @@ static void files_run_remove_made(void *arg)
         file->removed = file_is_missing(file);
 }
 
+/* A record may name any file for it. */
+static bool file_is_no_memory(const struct file *file)
+{
+    bool whole = false;
+
+    return file->memory && (vmstate_is_whole(file->path, &whole, NULL) < 0 || !whole);
+}
+
 /* From the top down: a layer that stays keeps those below it. */
 static void files_run_remove_worthless(void *arg)
 {
@@ -316,6 +326,8 @@ static void files_run_remove_worthless(void *arg)
 
         if (file_is_missing(file))
             file->removed = image_remove(file->path, &file->id, &task->err) == 0;
+        else if (file_is_no_memory(file))
+            file->removed = false;
         else if (!file->known && image_identify(file->path, &file->id, NULL) < 0)
             file->removed = false; /* it cannot be told: it stays */
         else if (!needed_has(task->needed, &file->id) && !file_is_held(file))
@@ -533,9 +545,14 @@ void files_remove_worthless(struct job *job, void (*done)(struct job *, const st
 
     task->job = job;
     task->done = done;
-    for (unsigned i = 0; i < job->record.n_images; i++)
-        if (leg_merges(&job->record.images[i]) && !is_reused(&job->record.images[i]))
-            file_task_add(task, i);
+    for (unsigned i = 0; i < job->record.n_images; i++) {
+        const struct record_image *image = &job->record.images[i];
+        bool memory = strcmp(job->record.kind, "snapshot-delete") == 0 &&
+                      strcmp(image->role, "memory") == 0;
+
+        if (memory || (leg_merges(image) && !is_reused(image)))
+            file_task_add(task, i)->memory = memory;
+    }
     task_need(task);
     files_run(task, files_run_remove_worthless);
 }

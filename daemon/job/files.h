@@ -39,8 +39,9 @@ void files_sync_target(struct job *job, void (*done)(struct job *, const struct 
  * state. */
 void files_remove_made(struct job *job, void (*done)(struct job *, const struct error *));
 
-/* Removes the layers that a pivot made worthless (see leg_merges), after it is proven that no node,
- * chain or snapshot of any domain uses the same file. What is removed gets that state. */
+/* Removes the layers that a pivot made worthless (see leg_merges), and the saved memory of deleted
+ * snapshots, after it is proven that no node, chain or snapshot of any domain uses the same file.
+ * What is removed gets that state. */
 void files_remove_worthless(struct job *job, void (*done)(struct job *, const struct error *));
 
 /* Tells whether the header of the image of role "above" names the image of role "base" as its

@@ -110,7 +110,9 @@ static const struct step off_merge_steps[] = {
      .flags = STEP_RECORD,
      .skip = pivot_remove_skip,
      .note = off_remove_note,
-     .does = "remove the merged layers if asked, after proof that nothing uses them",
+     .does =
+         "remove the merged layers if asked, and the memory that a deleted snapshot saved, after "
+         "proof that nothing uses them",
      .image = "the new chain",
      .lives = "record, the files"},
     {.name = "off-end",

@@ -152,8 +152,11 @@ static const char *inside_worth(const struct job *job, unsigned i)
 
 void strands_conclude(struct job *job)
 {
-    const char *first = job->record.n_images ? job->record.images[0].disk : NULL;
+    const char *first = NULL;
 
+    for (unsigned i = 0; i < job->record.n_images && !first; i++)
+        if (!has_role(&job->record.images[i], "memory"))
+            first = job->record.images[i].disk;
     xstrset(&job->record.active, active_of(job, job->record.disk ? job->record.disk : first));
     for (struct strand s = strand_first(job); s.top; s = strand_next(job, &s))
         for (struct record_image *image = s.top; image < s.aboves + s.n_aboves; image++)
@@ -165,4 +168,7 @@ void strands_conclude(struct job *job)
     for (unsigned i = 0; i < job->record.n_images; i++)
         if (has_role(&job->record.images[i], "internal"))
             conclude_image(job, &job->record.images[i], inside_worth(job, i));
+    for (unsigned i = 0; i < job->record.n_images; i++)
+        if (has_role(&job->record.images[i], "memory"))
+            conclude_image(job, &job->record.images[i], "valid");
 }

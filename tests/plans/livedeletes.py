@@ -8,6 +8,7 @@ can be asked for again, of the guest as it is then: running, or dead and therefo
 
 import os
 
+import fakemigrate
 import fakeqcow2
 from checks import (check_events, check_findings, check_images, check_qemu, disks_now, require,
                     wait_jobs)
@@ -17,22 +18,34 @@ from scenarios import Scenario
 from world import DOMAIN, SIZE, TIMEOUT, Wrong
 
 
+# The least that is a guest's memory: its first bytes, and the description that ends it.
+STREAM = fakemigrate.MAGIC + b"\x06" + (2).to_bytes(4, "big") + b"{}"
+
+
 class Delete(Scenario):
     kind = "delete"
     deletes = True
 
     def __init__(self, name, expects, snapshot, left, current, params=None, short=None,
-                 cancels=False, branch=False, apart=None, **more):
+                 cancels=False, branch=False, apart=None, memory=False, **more):
         """`short`: a disk that the last snapshot does not have. `left`: {name: parent}. `branch`: a
         second one was taken where the last was, whose overlays lie beside the active chains.
-        `apart`: a disk that went back to its base since, away from what the snapshots have of it."""
+        `apart`: a disk that went back to its base since, away from what the snapshots have of it.
+        `memory`: the snapshots have the guest's memory."""
         more.setdefault("layers", 4)
         super().__init__(name, expects, **more)
         self.snapshot, self.left, self.current, self.short = snapshot, left, current, short
         self.params = params or {}
         self.cancels, self.branch, self.apart = cancels, branch, apart
+        self.memory = memory
+
+    def memory_file(self, world, name):
+        return os.path.join(world.images, f"{name}.mem") if self.memory else None
 
     def prepare(self, world):
+        for number in range(1, self.layers) if self.memory else ():
+            with open(self.memory_file(world, f"s{number}"), "wb") as stream:
+                stream.write(STREAM)
         for target in self.branches(world):
             fakeqcow2.create(self.beside(world, target), SIZE, world.chains[target][-2])
         if self.apart:
@@ -69,8 +82,7 @@ class Delete(Scenario):
                 target: (chains[target][-2], self.beside(world, target))
                 for target in self.branches(world)}, current=False)
 
-    @staticmethod
-    def define_one(world, name, number, layers, current, inside=None):
+    def define_one(self, world, name, number, layers, current, inside=None):
         disks = [{"disk": target, "mode": "internal", "file": path, "format": "qcow2"}
                  for target, path in (inside or {}).items()]
         disks += [{"disk": target, "mode": "external", "file": overlay, "format": "qcow2",
@@ -78,6 +90,8 @@ class Delete(Scenario):
         record = {"name": name, "parent": f"s{number - 1}" if number > 1 else None,
                   "created": f"2026-01-0{number}T00:00:00Z", "state": "running", "memory": "no",
                   "disks": disks}
+        if self.memory:
+            record.update(memory="external", memory_file=self.memory_file(world, name))
         world.ask(f"define-{name}", "snapshot.redefine", domain=DOMAIN, snapshot=record,
                   current=current)
 
@@ -228,6 +242,8 @@ def check_done(world):
     known = {layer["file"] for disk in domain["disks"] for layer in disk["chain"]}
     for disk in (disk for snapshot in snapshots.values() for disk in snapshot["disks"]):
         known |= {disk["backing"], disk["file"]} - {None}
+    known |= {scenario.memory_file(world, name) for name in snapshots} - {None}
+    for disk in (disk for snapshot in snapshots.values() for disk in snapshot["disks"]):
         if disk["mode"] == "internal":
             continue
         above = fakeqcow2.chain(disk["file"])
@@ -251,6 +267,8 @@ DELETES = [
            style="drive"),
     Delete("live-current-paused", "completed", "s3", {"s1": None, "s2": "s1"}, "s2",
            running=False, agent=False),
+    Delete("live-memory", "completed", "s2", {"s1": None, "s3": "s1"}, "s3", memory=True,
+           quick=True),
     Delete("live-only", "completed", "s1", {}, None, layers=2),
     Delete("live-mixed", "completed", "s2", {"s1": None, "s3": "s1"}, "s3", disks=2, short="vdb",
            quick=True),
