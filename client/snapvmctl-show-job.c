@@ -92,6 +92,19 @@ static void pair_progress(struct table *table, struct json_object *job)
         table_pairf(table, "Progress", "%d %% (%s of %s)", job_percent(job), current, total);
 }
 
+/* The disks that a snapshot does not have. */
+static void pair_left_out(struct table *table, struct json_object *job)
+{
+    struct json_object *list = json_array(job, "left_out");
+
+    for (size_t i = 0; list && i < json_object_array_length(list); i++) {
+        struct json_object *disk = json_object_array_get_idx(list, i);
+
+        table_pairf(table, "Left out", "%s (%s)", or_unknown(json_string(disk, "disk")),
+                    or_unknown(json_string(disk, "reason")));
+    }
+}
+
 void show_job(struct json_object *result)
 {
     _cleanup_table_ struct table *table = table_pairs();
@@ -113,6 +126,7 @@ void show_job(struct json_object *result)
     table_pair(table, "Request", json_string(result, "request_id"));
     table_pair(table, "Result", json_string(json_sub(result, "outcome"), "result"));
     pair_outcome(table, json_sub(result, "outcome"));
+    pair_left_out(table, result);
     table_print(table, stdout);
 }
 
@@ -159,5 +173,6 @@ void show_outcome(struct json_object *result)
     pair_progress(table, outcome ? NULL : result);
     table_pair(table, "Stalled", json_string(json_sub(result, "stall"), "message"));
     pair_outcome(table, outcome);
+    pair_left_out(table, result);
     table_print(table, stdout);
 }

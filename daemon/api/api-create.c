@@ -238,14 +238,38 @@ static int create_add_named(const struct create *create, json_object *named, str
     return create_add(create, disk, file, reuse, err);
 }
 
-/* Whether a disk gets an overlay when nobody names any: one that can change. */
-static bool create_is_meant(const struct create *create, const struct record_disk *disk)
+/* Why a disk gets no overlay when nobody names it; NULL for one that is meant. */
+static const char *create_why_not(const struct create *create, const struct record_disk *disk)
 {
     const struct view_disk *seen = disk_in_view(create->job->domain, disk);
 
-    if (create->files)
-        return !disk->read_only && disk->n_chain > 0;
-    return seen && !seen->read_only;
+    if (create->files ? disk->n_chain == 0 : !seen)
+        return "empty";
+    if (create->files ? disk->read_only : seen->read_only)
+        return "read-only";
+    return disk->firmware ? "firmware" : NULL;
+}
+
+/* What the snapshot does not have is told with it. */
+static void create_note_left_out(const struct create *create)
+{
+    const struct domain *domain = create->job->domain;
+    _cleanup_json_ json_object *list = json_object_new_array();
+
+    for (unsigned i = 0; i < domain->record.n_disks; i++) {
+        const struct record_disk *disk = &domain->record.disks[i];
+        const char *why = create_why_not(create, disk);
+        json_object *object;
+
+        if (create_has_disk(create->job, disk))
+            continue;
+        object = json_object_new_object();
+        json_add_string(object, "disk", disk->target);
+        json_add_string(object, "reason", why ? why : "not asked for");
+        json_object_array_add(list, object);
+    }
+    if (json_object_array_length(list) > 0)
+        xstrset(&create->job->record.left_out, json_text(list));
 }
 
 static int create_add_disks(const struct create *create, struct error *err)
@@ -260,11 +284,12 @@ static int create_add_disks(const struct create *create, struct error *err)
     for (unsigned i = 0; i < domain->record.n_disks && !disks; i++) {
         struct record_disk *disk = &domain->record.disks[i];
 
-        if (create_is_meant(create, disk) && create_add(create, disk, NULL, false, err) < 0)
+        if (!create_why_not(create, disk) && create_add(create, disk, NULL, false, err) < 0)
             return -1;
     }
     if (create->job->record.n_images == 0)
         return bad_param(err, "disks", "there is no disk to take a snapshot of");
+    create_note_left_out(create);
     return 0;
 }
 

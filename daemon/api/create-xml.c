@@ -64,7 +64,7 @@ static int take_disks(struct domain *domain, json_object *params, const struct s
     for (unsigned i = 0; i < domain->record.n_disks; i++) {
         const struct record_disk *disk = &domain->record.disks[i];
 
-        if (!disk->read_only && disk->n_chain && !is_named(domain, def, disk))
+        if (!disk->read_only && !disk->firmware && disk->n_chain && !is_named(domain, def, disk))
             json_object_array_add(disks, disk_object(disk->target, NULL));
     }
     json_object_object_add(params, "disks", disks);

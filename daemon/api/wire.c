@@ -245,6 +245,8 @@ json_object *wire_job(const struct record_job *job)
     json_object_object_add(object, "stall", wire_stall(job));
     if (job->snapshot)
         json_add_string(object, "snapshot", job->snapshot);
+    if (job->left_out)
+        json_object_object_add(object, "left_out", json_raw(xstrdup(job->left_out)));
     json_object_object_add(object, "outcome", wire_outcome(job));
     return object;
 }

@@ -233,8 +233,9 @@ bool disks_update(struct domain *domain)
             xstrset(&disk->device, seen->device);
             changed = true;
         }
-        changed |= disk->read_only != seen->read_only;
+        changed |= disk->read_only != seen->read_only || disk->firmware != seen->firmware;
         disk->read_only = seen->read_only;
+        disk->firmware = seen->firmware;
         if (!disk->held)
             changed |= disk_update_chain(domain, disk, seen);
     }

@@ -164,6 +164,19 @@ static void snapshot_note_disk(struct job *job, const struct record_image *image
     xstrset(&disk->backing_format, job_image(job, image->disk, "source")->format);
 }
 
+static void snapshot_note_left_out(const struct job *job, struct record_snapshot *record)
+{
+    for (unsigned i = 0; i < job->domain->record.n_disks; i++) {
+        const char *target = job->domain->record.disks[i].target;
+        unsigned k = 0;
+
+        while (k < record->n_disks && strcmp(record->disks[k].disk, target) != 0)
+            k++;
+        if (k == record->n_disks)
+            xstrset(&record_snapshot_add_disk(record, target)->mode, "no");
+    }
+}
+
 static void snapshot_note_metadata(struct job *job, struct journal_txn *txn)
 {
     const struct record_image *memory = job_image(job, NULL, "memory");
@@ -189,6 +202,7 @@ static void snapshot_note_metadata(struct job *job, struct journal_txn *txn)
         if (is_overlay(image) || internal_is(image))
             snapshot_note_disk(job, image, &record);
     }
+    snapshot_note_left_out(job, &record);
     snapshot = snapshot_add(domain, &record);
     xstrset(&domain->record.current_snapshot, snapshot->record.name);
     journal_put_snapshot(txn, &snapshot->record);

@@ -62,6 +62,7 @@ void record_job_deinit(struct record_job *job)
     free(job->description);
     free(job->guest_state);
     free(job->quiesce_error);
+    free(job->left_out);
     free(job->result);
     free(job->active);
     free(job->evidence);

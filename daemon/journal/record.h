@@ -25,6 +25,7 @@ struct record_disk {
     char *format;        /* of the image, as defined; NULL: nobody said, or QEMU reads it so */
     bool defined;        /* a person named the target */
     bool read_only;
+    bool firmware;              /* its variables, or its code */
     struct record_layer *chain; /* [0] is the active layer: the image to start from, now */
     unsigned n_chain;
     bool held; /* in memory alone: a job answers for the chain, a view does not change it */
@@ -95,6 +96,7 @@ struct record_job {
     char *snapshot, *description; /* of snapshot jobs */
     char *guest_state;            /* state of the domain when it began */
     char *quiesce_error;
+    char *left_out; /* of a snapshot: the disks that it does not have and why, as JSON; or NULL */
     /* The outcome, once ended. */
     char *result, *active, *evidence;
     struct error error;

@@ -89,6 +89,7 @@ static int row_disks(struct statement_set *set, struct record_domain *domain)
         disk->format = row_text(&row);
         disk->defined = row_int(&row);
         disk->read_only = row_int(&row);
+        disk->firmware = row_int(&row);
         if (rc == SQLITE_OK)
             rc = row_layers(set, domain->name, row_int(&row), disk);
     }
@@ -146,6 +147,7 @@ static void row_outcome(struct row *row, struct record_job *job)
         error_set(&job->error, SNAPVM_ERROR_INTERNAL, "The stored error cannot be read: %s", error);
     job->paused_us = row_int(row);
     job->frozen_us = row_int(row);
+    job->left_out = row_text(row);
 }
 
 int row_job(struct row *row, struct record_job *job)

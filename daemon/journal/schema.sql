@@ -43,6 +43,8 @@ CREATE TABLE disk (
     format TEXT,
     defined INTEGER NOT NULL,
     read_only INTEGER NOT NULL,
+    -- 1: of the guest's firmware.
+    firmware INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (domain, position)
 ) WITHOUT ROWID;
 
@@ -96,7 +98,9 @@ CREATE TABLE job (
     -- JSON: code, message, data.
     error TEXT,
     paused_us INTEGER NOT NULL,
-    frozen_us INTEGER NOT NULL
+    frozen_us INTEGER NOT NULL,
+    -- Of a snapshot, JSON: the disks that it does not have, and why.
+    left_out TEXT
 );
 
 CREATE INDEX job_of_domain ON job (domain, id);

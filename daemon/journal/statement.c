@@ -15,15 +15,15 @@
 /* The columns behind the key, in the order in which txn.c binds and row.c reads them. */
 #define QEMU_FIELDS "qemu_pid, qemu_start, qemu_boot"
 #define DOMAIN_FIELDS "uuid, found, qmp, agent, current_snapshot, " QEMU_FIELDS
-#define DISK_FIELDS "target, qdev, device, node, format, defined, read_only"
+#define DISK_FIELDS "target, qdev, device, node, format, defined, read_only, firmware"
 #define LAYER_FIELDS "file, format, node, virtual_size"
 #define JOB_FIELDS                                                                              \
     "disk, kind, state, step, flags, leader, bandwidth, created, updated, ended, done, total, " \
     "request_id, " QEMU_FIELDS ", snapshot, description, guest_state, quiesce_error, result, "  \
-    "active, evidence, error, paused_us, frozen_us"
+    "active, evidence, error, paused_us, frozen_us, left_out"
 #define JOB_VALUES                                                                             \
     "?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, " \
-    "?22, ?23, ?24, ?25, ?26, ?27, ?28"
+    "?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29"
 #define IMAGE_FIELDS "disk, role, file, format, node, virtual_size, dev, ino, made, state"
 #define SNAPSHOT_FIELDS \
     "parent, description, state, memory, quiesced, quiesce_error, created, memory_file"
@@ -46,7 +46,7 @@ static const char *const texts[STATEMENT_END] = {
     [STATEMENT_DROP_DOMAIN] = "DELETE FROM domain WHERE name = ?1",
     [STATEMENT_SET_CURRENT] = "UPDATE domain SET current_snapshot = ?2 WHERE name = ?1",
     [STATEMENT_PUT_DISK] =
-        PUT("disk", "domain, position", "?1, ?2", DISK_FIELDS, "?3, ?4, ?5, ?6, ?7, ?8, ?9"),
+        PUT("disk", "domain, position", "?1, ?2", DISK_FIELDS, "?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10"),
     [STATEMENT_TRIM_DISKS] = "DELETE FROM disk WHERE domain = ?1 AND position >= ?2",
     [STATEMENT_PUT_LAYER] =
         PUT("layer", "domain, disk, height", "?1, ?2, ?3", LAYER_FIELDS, "?4, ?5, ?6, ?7"),

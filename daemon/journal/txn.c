@@ -32,6 +32,7 @@ static void txn_put_disk(struct script *script, const char *domain, unsigned pos
     script_text(script, disk->format);
     script_int(script, disk->defined);
     script_int(script, disk->read_only);
+    script_int(script, disk->firmware);
 
     for (unsigned i = 0; i < disk->n_chain; i++) {
         const struct record_layer *layer = &disk->chain[i];
@@ -105,6 +106,7 @@ static void txn_put_outcome(struct script *script, const struct record_job *job)
     script_text(script, error);
     script_int(script, job->paused_us);
     script_int(script, job->frozen_us);
+    script_text(script, job->left_out);
 }
 
 static void txn_put_job_row(struct script *script, const struct record_job *job)

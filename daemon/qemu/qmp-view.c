@@ -109,6 +109,15 @@ static char *qdev_id(const char *qom)
     return strcspn(qom, "/") ? xstrndup(qom, strcspn(qom, "/")) : NULL;
 }
 
+/* The board's own chips, as in "/machine/system.flash1"; devices that a person added lie deeper. */
+static bool is_firmware(const char *qom)
+{
+    const char *name = qom && strncmp(qom, "/machine/", 9) == 0 ? strchr(qom + 9, '.') : NULL;
+
+    return name && strncmp(name, ".flash", 6) == 0 && strspn(name + 6, "0123456789") > 0 &&
+           name[6 + strspn(name + 6, "0123456789")] == '\0';
+}
+
 static void read_disk(struct view *view, json_object *object)
 {
     json_object *inserted = json_sub(object, "inserted"), *cache = json_sub(inserted, "cache");
@@ -118,6 +127,7 @@ static void read_disk(struct view *view, json_object *object)
     disk->device = xstrdup(text_of(object, "device"));
     disk->qom = xstrdup(text_of(object, "qdev"));
     disk->qdev = qdev_id(disk->qom);
+    disk->firmware = is_firmware(disk->qom);
     disk->removable = json_flag(object, "removable", false);
     disk->io_status = xstrdup(text_of(object, "io-status"));
     disk->read_only = json_flag(inserted, "ro", false);

@@ -35,6 +35,7 @@ struct view_disk {
     char *qom;    /* QEMU's own name of the device ("/machine/peripheral/vd0/virtio-backend") */
     char *root;   /* the node that the device reads, which is a filter during jobs; NULL: empty */
     bool read_only, removable;
+    bool firmware;         /* a flash chip of the board's */
     bool direct, no_flush; /* the cache mode of its images */
     char *detect_zeroes;   /* NULL: off */
     char *io_status;       /* "ok", "failed", "nospace"; NULL unknown */

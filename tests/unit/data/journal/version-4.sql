@@ -36,10 +36,11 @@ CREATE TABLE disk (
     format TEXT,
     defined INTEGER NOT NULL,
     read_only INTEGER NOT NULL,
+    firmware INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (domain, position)
 ) WITHOUT ROWID;
-INSERT INTO disk VALUES('web',0,'vda','virtio0','drive0','root','raw',1,0);
-INSERT INTO disk VALUES('web',1,'sda',NULL,NULL,NULL,NULL,0,1);
+INSERT INTO disk VALUES('web',0,'vda','virtio0','drive0','root','raw',1,0,0);
+INSERT INTO disk VALUES('web',1,'sda',NULL,NULL,NULL,NULL,0,1,0);
 CREATE TABLE layer (
     domain TEXT NOT NULL,
     -- The disk's position.
@@ -89,10 +90,11 @@ CREATE TABLE job (
     -- JSON: code, message, data.
     error TEXT,
     paused_us INTEGER NOT NULL,
-    frozen_us INTEGER NOT NULL
+    frozen_us INTEGER NOT NULL,
+    left_out TEXT
 );
-INSERT INTO job VALUES(16,'web','vda','active-commit','ended','tidy',2049,0,0,1795225200000000,1795225300000000,1795225300000000,65536,65536,'r-16',4711,123456,'0b5e6f0c-24a2-4bd6-9d5c-6b4b6f5b7a11',NULL,NULL,'running',NULL,'pivoted','/images/web.raw','query',NULL,1200,-1);
-INSERT INTO job VALUES(17,'web',NULL,'snapshot','running','freeze',32,0,0,1795225400000000,1795225400000001,0,0,-1,NULL,4711,123456,'0b5e6f0c-24a2-4bd6-9d5c-6b4b6f5b7a11','s2','it''s','running',NULL,NULL,NULL,NULL,'{"code":13,"message":"wrong","data":{"kind":"ImageError","file":"/images/x"}}',-1,-1);
+INSERT INTO job VALUES(16,'web','vda','active-commit','ended','tidy',2049,0,0,1795225200000000,1795225300000000,1795225300000000,65536,65536,'r-16',4711,123456,'0b5e6f0c-24a2-4bd6-9d5c-6b4b6f5b7a11',NULL,NULL,'running',NULL,'pivoted','/images/web.raw','query',NULL,1200,-1,NULL);
+INSERT INTO job VALUES(17,'web',NULL,'snapshot','running','freeze',32,0,0,1795225400000000,1795225400000001,0,0,-1,NULL,4711,123456,'0b5e6f0c-24a2-4bd6-9d5c-6b4b6f5b7a11','s2','it''s','running',NULL,NULL,NULL,NULL,'{"code":13,"message":"wrong","data":{"kind":"ImageError","file":"/images/x"}}',-1,-1,'[{"disk":"sda","reason":"read-only"}]');
 CREATE TABLE image (
     job INTEGER NOT NULL REFERENCES job (id) ON DELETE CASCADE,
     position INTEGER NOT NULL,
