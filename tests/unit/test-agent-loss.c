@@ -59,10 +59,10 @@ START_TEST(test_closed_before_write)
 }
 END_TEST
 
-/* Sends much without waiting for the agent's side to read it. */
-static void pour(const char *piece, size_t size)
+/* Sends much without waiting for the agent's side to read it, until that counts something. */
+static void pour(const char *piece, size_t size, const unsigned *end)
 {
-    while (downs == 0) {
+    while (*end == 0) {
         if (send(peer, piece, size, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
             event_base_loop(base, EVLOOP_ONCE);
         else
@@ -79,10 +79,9 @@ START_TEST(test_endless_line)
     if (_i == 1)
         step(); /* it would be the ping's answer, and is skipped to its end */
     call(AGENT_PING, &ping);
-    pour(piece, sizeof(piece));
+    pour(piece, sizeof(piece), _i ? &ping.times : &downs);
     assert_unavailable(&ping, _i ? "an answer over the bound" : "it sends without being asked");
-    ck_assert_str_eq(down_reason, "it sends without being asked");
-    ck_assert_uint_eq(downs, 1);
+    ck_assert_uint_eq(downs, _i ? 0 : 1);
 }
 END_TEST
 
@@ -120,7 +119,7 @@ START_TEST(test_flood)
         step();
     else
         call(AGENT_PING, &ping);
-    pour(STRAY STRAY STRAY STRAY, 4 * strlen(STRAY));
+    pour(STRAY STRAY STRAY STRAY, 4 * strlen(STRAY), &downs);
     ck_assert_str_eq(down_reason, "it sends without being asked");
     if (_i == 0)
         assert_unavailable(&ping, "it sends without being asked");
