@@ -159,6 +159,10 @@ static const struct option block_copy_options[] = {
 };
 
 static const struct option block_pull_options[] = {
+    {.param = "top",
+     .type = OPTION_STRING,
+     .value = "IMAGE",
+     .help = "the image that gets the data (the active layer)"},
     {.param = "base",
      .type = OPTION_STRING,
      .value = "IMAGE",

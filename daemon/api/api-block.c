@@ -258,11 +258,35 @@ void block_commit_handle(struct call *call)
 
 /* --- block.pull --- */
 
+/* `top` receives the data of all that lies between it and the base; without a base (n_chain) of all
+ * that lies below. */
+static int pull_layers(struct domain *domain, struct record_disk *disk, json_object *params,
+                       struct layers *ret, struct error *err)
+{
+    const char *top = json_string(params, "top"), *base = json_string(params, "base");
+
+    ret->top = top ? commit_layer(domain, disk, top, err) : 0;
+    if (ret->top < 0)
+        return -1;
+    if ((unsigned)ret->top + 1 >= disk->n_chain)
+        return block_image_error(err, disk->chain[ret->top].file, "no backing file",
+                                 "has no backing file to pull from");
+    ret->base = base ? commit_layer(domain, disk, base, err) : (int)disk->n_chain;
+    if (ret->base < 0)
+        return -1;
+    if (ret->base <= ret->top)
+        return block_image_error(err, disk->chain[ret->base].file, "not below the top",
+                                 "the base has to lie below the top");
+    if (ret->base == ret->top + 1)
+        return block_image_error(err, disk->chain[ret->base].file, "nothing between",
+                                 "nothing lies between the top and this base");
+    return 0;
+}
+
 static int pull_check(struct call *call, struct domain *domain, struct record_disk **ret_disk,
-                      int *ret_base, struct error *err)
+                      struct layers *ret_layers, struct error *err)
 {
     json_object *params = call_params(call);
-    const char *base = json_string(params, "base");
 
     *ret_disk = disk_need(domain, json_string(params, "disk"), err);
     if (!*ret_disk)
@@ -276,16 +300,9 @@ static int pull_check(struct call *call, struct domain *domain, struct record_di
         domain_need_feature(domain, QMP_FEATURE_HMP, err) < 0 ||
         block_check_disk(domain, *ret_disk, err) < 0)
         return -1;
-    if ((*ret_disk)->n_chain < 2)
-        return block_image_error(err, (*ret_disk)->chain[0].file, "no backing file",
-                                 "has no backing file to pull from");
-    *ret_base = base ? commit_layer(domain, *ret_disk, base, err) : (int)(*ret_disk)->n_chain;
-    if (*ret_base < 0)
+    if (pull_layers(domain, *ret_disk, params, ret_layers, err) < 0)
         return -1;
-    if (*ret_base < 2)
-        return block_image_error(err, base, "nothing between",
-                                 "nothing lies between the active layer and this base");
-    return block_check_inside(domain, *ret_disk, 0, 1, err);
+    return block_check_inside(domain, *ret_disk, ret_layers->top, ret_layers->top + 1, err);
 }
 
 void block_pull_handle(struct call *call)
@@ -293,20 +310,20 @@ void block_pull_handle(struct call *call)
     _cleanup_error_ struct error err = {0};
     struct domain *domain;
     struct record_disk *disk;
+    struct layers layers = {0};
     struct job *job;
-    int base = 0;
 
     if (!answer_is_new(call, "no"))
         return;
     domain = answer_need_domain(call);
     if (!domain)
         return;
-    if (pull_check(call, domain, &disk, &base, &err) < 0) {
+    if (pull_check(call, domain, &disk, &layers, &err) < 0) {
         call_error(call, &err);
         return;
     }
-    job = merge_pull_new(call_context(call)->engine, domain, disk, (unsigned)base,
-                         json_int(call_params(call), "bandwidth", 0));
+    job = merge_pull_new(call_context(call)->engine, domain, disk, (unsigned)layers.top,
+                         (unsigned)layers.base, json_int(call_params(call), "bandwidth", 0));
     xstrset(&job->record.request_id, json_string(call_params(call), "request_id"));
     engine_start(job, answer_note_job, block_started, call);
 }

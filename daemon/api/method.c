@@ -162,11 +162,8 @@ static const struct param copy[] = {
 };
 
 static const struct param pull[] = {
-    PARAM("domain", STRING, NEEDED),
-    PARAM("disk", STRING, NEEDED),
-    PARAM("base", STRING),
-    PARAM("bandwidth", INTEGER),
-    END,
+    PARAM("domain", STRING, NEEDED), PARAM("disk", STRING, NEEDED), PARAM("top", STRING),
+    PARAM("base", STRING),           PARAM("bandwidth", INTEGER),   END,
 };
 
 static const struct param jobs[] = {

@@ -16,9 +16,10 @@ struct record_disk;
 struct job *merge_commit_new(struct engine *engine, struct domain *domain, struct record_disk *disk,
                              unsigned top, unsigned base, uint32_t flags, int64_t bandwidth);
 
-/* The pull of all layers between the active one and `base` (n_chain: all that is below). */
+/* The pull of all layers between `top` (0: the active one) and `base` (n_chain: all that is below)
+ * into `top`; top + 1 < base. */
 struct job *merge_pull_new(struct engine *engine, struct domain *domain, struct record_disk *disk,
-                           unsigned base, int64_t bandwidth);
+                           unsigned top, unsigned base, int64_t bandwidth);
 
 /* plan::note_end of merges below an overlay, live and shut off: what that means to the snapshots.
  */

@@ -1,7 +1,12 @@
-/* Inner commits and pulls. The disk's active layer is the right image at every instant; what can go
- * wrong is the layer above the merged ones: QEMU writes its new backing name into its header before
- * the copied data's metadata is flushed, and a kill after that loses data. So the job is held in
- * pending, the node that received the data is flushed, and only then may QEMU change the header. */
+/* Inner commits and pulls, into the active layer or one below. The disk's active layer is the right
+ * image at every instant; what can go wrong is the layer above the merged ones: QEMU writes its new
+ * backing name into its header before the copied data's metadata is flushed, and a kill after that
+ * loses data. So the job is held in pending, the node that received the data is flushed, and only
+ * then may QEMU change the header.
+ *
+ * Before that the header leads through the merged layers, where all that was copied reads the same;
+ * after it, past them. So whoever dies, the header tells which of the two it is, and both are
+ * right. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -412,12 +417,12 @@ struct job *merge_commit_new(struct engine *engine, struct domain *domain, struc
 }
 
 struct job *merge_pull_new(struct engine *engine, struct domain *domain, struct record_disk *disk,
-                           unsigned base, int64_t bandwidth)
+                           unsigned top, unsigned base, int64_t bandwidth)
 {
     struct job *job = merge_new(engine, domain, disk, &plan_pull);
 
     job->record.bandwidth = bandwidth;
-    merge_add_layers(job, disk, 0, base, "intermediate");
+    merge_add_layers(job, disk, top, base, "intermediate");
     return job;
 }
 

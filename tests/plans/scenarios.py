@@ -181,18 +181,19 @@ class Copy(Scenario):
 
 class Merge(Scenario):
     """A job that ends by itself: a commit of the layers from `top` down to `base`, a pull of those
-    between the active one and `base` (None: all); numbers count from the active layer. `end` may be
+    between `into` and `base` (None: all); numbers count from the active layer. `end` may be
     `cancel` while it runs, or `at-once`."""
     kind = "merge"
 
     def __init__(self, name, expects, top=None, base=None, end=None, deletes=False, layers=4,
-                 **more):
+                 into=0, **more):
         super().__init__(name, expects, layers=layers, **more)
         self.top, self.base, self.end, self.deletes = top, base, end, deletes
+        self.into = into
 
     def merged(self, files):
         """Which of the files of a chain, from the active layer down, it merges into another."""
-        first = 1 if self.top is None else self.top
+        first = self.into + 1 if self.top is None else self.top
         return files[first:self.base]
 
     def act(self, world):
@@ -202,6 +203,8 @@ class Merge(Scenario):
             params = {} if self.base is None else {"base": f"{target}[{self.base}]"}
             if self.top is not None:
                 params.update(top=f"{target}[{self.top}]", delete=self.deletes)
+            elif self.into:
+                params.update(top=f"{target}[{self.into}]")
             method = "block.pull" if self.top is None else "block.commit"
             job = world.ask(f"merge-{target}", method, domain=DOMAIN, disk=target, **params, **how)
             if job is None or world.fake.ended():
@@ -334,6 +337,12 @@ MERGES = [
     Merge("pull-base", "completed", base=3, quick=True),
     Merge("pull-drive", "completed", style="drive", quick=True),
     Merge("pull-paused", "completed", running=False),
+    Merge("pull-inner", "completed", into=1, quick=True),
+    Merge("pull-inner-base", "completed", into=1, base=4, layers=6),
+    Merge("pull-inner-drive", "completed", into=1, base=3, style="drive"),
+    Merge("pull-inner-2", "completed", into=2, disks=2, layers=5),
+    Merge("pull-inner-fails-to-finalize", "failed", into=1, job_fault="finalize"),
+    Merge("pull-inner-cancel-running", "cancelled", into=1, end="cancel"),
     Merge("pull-fails-to-run", "failed", base=3, job_fault="run", quick=True),
     Merge("pull-fails-to-finalize", "failed", base=3, job_fault="finalize"),
     Merge("pull-cancel-running", "cancelled", base=3, end="cancel", quick=True),
