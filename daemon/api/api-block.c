@@ -83,13 +83,25 @@ static int commit_layers(struct domain *domain, struct record_disk *disk, json_o
     return 0;
 }
 
+/* How many there are in a layer; of a running guest also those that no record tells of. */
+static unsigned block_count_inside(const struct domain *domain, const struct record_disk *disk,
+                                   int layer)
+{
+    unsigned n = snapshot_count_inside(domain, disk->chain[layer].file);
+    const struct view_node *node = domain->view ? disk_top(domain, disk) : NULL;
+
+    for (int i = 0; node && i < layer; i++)
+        node = view_below(domain->view, node);
+    return node && node->n_snapshots > n ? node->n_snapshots : n;
+}
+
 /* What is inside an image reads through to what lies below it: none of these layers may come to lie
  * on anything else, or on anything that is written to. */
 static int block_check_inside(const struct domain *domain, const struct record_disk *disk,
                               int first, int end, struct error *err)
 {
     for (int i = first; i < end; i++) {
-        unsigned n = snapshot_count_inside(domain, disk->chain[i].file);
+        unsigned n = block_count_inside(domain, disk, i);
 
         if (n == 0)
             continue;
