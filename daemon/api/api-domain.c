@@ -18,6 +18,7 @@
 #include "journal/journal.h"
 #include "proto/snapvm-errors.h"
 #include "xml/domain-xml.h"
+#include "xml/snapshot-xml.h"
 
 static int bad_param(struct error *err, const char *param, const char *sentence)
 {
@@ -67,6 +68,7 @@ static int define_from_xml(struct record_domain *record, const char *xml, struct
     domain_def_init(&def);
     if (domain_xml_read(xml, strlen(xml), &def, err) < 0)
         return -1;
+    record->document = snapshot_xml_of_domain(xml, strlen(xml));
     record->name = TAKE_PTR(def.name);
     record->uuid = TAKE_PTR(def.uuid);
     record->qmp = TAKE_PTR(def.qmp);
@@ -142,6 +144,8 @@ static void define_store(struct call *call, struct domain *domain, bool added)
     if (added)
         journal_add_event(txn, "domain.defined", domain->record.name, "{\"origin\":\"defined\"}");
     domain_save(domain, txn);
+    if (added && domain->record.document)
+        journal_put_domain_document(txn, domain->record.name, domain->record.document);
     request_note_result(txn, call, json_text(result));
     journal_commit(txn, "define", defined, defining);
 }

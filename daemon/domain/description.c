@@ -48,5 +48,5 @@ char *description_make(const struct domain *domain, const struct record_snapshot
         added->format = xstrdup(format_of(disk, file));
         added->read_only = disk->read_only;
     }
-    return snapshot_xml_describe(&def);
+    return snapshot_xml_describe(&def, domain->record.document);
 }

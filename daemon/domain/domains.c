@@ -202,6 +202,7 @@ static void domains_copy_definition(struct record_domain *record,
         domains_random_uuid(&record->uuid);
     xstrset(&record->qmp, definition->qmp);
     xstrset(&record->agent, definition->agent);
+    xstrset(&record->document, definition->document);
     record->found = definition->found;
     for (unsigned i = 0; i < definition->n_disks; i++) {
         const struct record_disk *from = &definition->disks[i];

@@ -84,6 +84,9 @@ void journal_model_deinit(struct journal_model *model);
 struct journal_txn *journal_begin(struct journal *journal);
 struct journal_txn *journal_txn_free(struct journal_txn *txn);
 
+/* What it was defined by; the domain is there, or put before. */
+void journal_put_domain_document(struct journal_txn *txn, const char *domain, const char *xml);
+
 void journal_put_domain(struct journal_txn *txn, const struct record_domain *domain);
 /* With its disks, its snapshots and its freeze debt; its jobs stay, as history. Snapshots and debts
  * can only be put for a domain that was put before. */

@@ -21,10 +21,12 @@ static const char *const steps[] = {
     " xml TEXT NOT NULL, PRIMARY KEY (domain, snapshot), FOREIGN KEY (domain, snapshot)"
     " REFERENCES snapshot (domain, name) ON DELETE CASCADE)",
     /* 4: the format of what a snapshot froze, which its overlay does not tell any more once it was
-     * merged; the disks that it left out. */
+     * merged; the disks that it left out; what a domain was defined by. */
     "ALTER TABLE snapshot_disk ADD COLUMN backing_format TEXT;"
     "ALTER TABLE disk ADD COLUMN firmware INTEGER NOT NULL DEFAULT 0;"
-    "ALTER TABLE job ADD COLUMN left_out TEXT",
+    "ALTER TABLE job ADD COLUMN left_out TEXT;"
+    "CREATE TABLE domain_document (domain TEXT PRIMARY KEY REFERENCES domain (name)"
+    " ON DELETE CASCADE, xml TEXT NOT NULL)",
 };
 
 static const struct migrate_plan plan_current = {

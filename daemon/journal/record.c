@@ -33,6 +33,7 @@ void record_domain_deinit(struct record_domain *domain)
     free(domain->qmp);
     free(domain->agent);
     free(domain->current_snapshot);
+    free(domain->document);
     for (unsigned i = 0; i < domain->n_disks; i++)
         record_disk_deinit(&domain->disks[i]);
     free(domain->disks);

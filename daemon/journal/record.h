@@ -36,6 +36,7 @@ struct record_domain {
     bool found; /* in the guests folder, rather than defined */
     char *qmp, *agent;
     char *current_snapshot;
+    char *document;      /* what it was defined by, in an empty <domainsnapshot>; NULL: no XML */
     struct process qemu; /* last seen; pid 0: never */
     struct record_disk *disks;
     unsigned n_disks;

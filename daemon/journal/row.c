@@ -96,8 +96,20 @@ static int row_disks(struct statement_set *set, struct record_domain *domain)
     return rc == SQLITE_OK ? row.rc : rc;
 }
 
+static int row_domain_document(struct statement_set *set, struct record_domain *domain)
+{
+    struct row row = row_start(set, STATEMENT_GET_DOMAIN_DOCUMENT);
+
+    statement_bind_text(set, row.statement, 1, domain->name);
+    while (row_next(&row))
+        domain->document = row_text(&row);
+    return row.rc;
+}
+
 int row_domain(struct row *row, struct record_domain *domain)
 {
+    int rc;
+
     domain->name = row_text(row);
     domain->uuid = row_text(row);
     domain->found = row_int(row);
@@ -105,7 +117,8 @@ int row_domain(struct row *row, struct record_domain *domain)
     domain->agent = row_text(row);
     domain->current_snapshot = row_text(row);
     row_process(row, &domain->qemu);
-    return row_disks(row->set, domain);
+    rc = row_domain_document(row->set, domain);
+    return rc == SQLITE_OK ? row_disks(row->set, domain) : rc;
 }
 
 void row_image(struct row *row, struct record_job *job)

@@ -32,6 +32,12 @@ CREATE TABLE domain (
     qemu_boot TEXT
 ) WITHOUT ROWID;
 
+-- What a domain was defined by, where that is libvirt's <domain>, in an empty <domainsnapshot>.
+CREATE TABLE domain_document (
+    domain TEXT PRIMARY KEY REFERENCES domain (name) ON DELETE CASCADE,
+    xml TEXT NOT NULL
+);
+
 CREATE TABLE disk (
     domain TEXT NOT NULL REFERENCES domain (name) ON DELETE CASCADE,
     position INTEGER NOT NULL,

@@ -45,6 +45,7 @@ static const char *const texts[STATEMENT_END] = {
         PUT("domain", "name", "?1", DOMAIN_FIELDS, "?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9"),
     [STATEMENT_DROP_DOMAIN] = "DELETE FROM domain WHERE name = ?1",
     [STATEMENT_SET_CURRENT] = "UPDATE domain SET current_snapshot = ?2 WHERE name = ?1",
+    [STATEMENT_PUT_DOMAIN_DOCUMENT] = PUT("domain_document", "domain", "?1", "xml", "?2"),
     [STATEMENT_PUT_DISK] =
         PUT("disk", "domain, position", "?1, ?2", DISK_FIELDS, "?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10"),
     [STATEMENT_TRIM_DISKS] = "DELETE FROM disk WHERE domain = ?1 AND position >= ?2",
@@ -84,6 +85,7 @@ static const char *const texts[STATEMENT_END] = {
     [STATEMENT_BEGIN_READ] = "BEGIN",
     [STATEMENT_END_READ] = "COMMIT",
     [STATEMENT_LIST_DOMAINS] = "SELECT name, " DOMAIN_FIELDS " FROM domain ORDER BY name",
+    [STATEMENT_GET_DOMAIN_DOCUMENT] = "SELECT xml FROM domain_document WHERE domain = ?1",
     [STATEMENT_LIST_DISKS] = "SELECT " DISK_FIELDS
                              ", position FROM disk WHERE domain = ?1 ORDER BY position",
     [STATEMENT_LIST_LAYERS] = "SELECT " LAYER_FIELDS

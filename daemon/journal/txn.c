@@ -72,6 +72,13 @@ void journal_put_domain(struct journal_txn *txn, const struct record_domain *dom
     script_int(script, domain->n_disks);
 }
 
+void journal_put_domain_document(struct journal_txn *txn, const char *domain, const char *xml)
+{
+    script_add(&txn->script, STATEMENT_PUT_DOMAIN_DOCUMENT);
+    script_text(&txn->script, domain);
+    script_text(&txn->script, xml);
+}
+
 void journal_drop_domain(struct journal_txn *txn, const char *name)
 {
     script_add(&txn->script, STATEMENT_DROP_DOMAIN);

@@ -373,18 +373,47 @@ static void describe_disk(xmlNode *devices, const struct domain_def_disk *disk)
         add_element(node, "readonly");
 }
 
-char *snapshot_xml_describe(const struct domain_def *domain)
+/* The disk where the description has it, on another image by now; false if it does not have it. */
+static bool describe_known_disk(xmlNode *devices, const struct domain_def_disk *disk)
 {
-    _cleanup_tree_ xmlDoc *doc = new_document(NULL);
-    xmlNode *node = add_element(xmlDocGetRootElement(doc), "domain"), *devices;
+    const struct snapshot_def_disk frozen = {
+        .name = disk->target, .backing = disk->file, .backing_format = disk->format};
+
+    for (xmlNode *c = devices->children; c; c = c->next)
+        if (tree_is(c, "disk") && tree_attribute_is(tree_child(c, "target"), "dev", disk->target)) {
+            write_backing(devices, &frozen);
+            return true;
+        }
+    return false;
+}
+
+static xmlNode *describe_nothing(xmlNode *root)
+{
+    xmlNode *node = add_element(root, "domain");
 
     set_attribute(node, "type", "qemu");
-    set_text(add_element(node, "name"), domain->name);
-    if (domain->uuid)
-        set_text(add_element(node, "uuid"), domain->uuid);
+    add_element(node, "name");
     set_text(add_element(add_element(node, "os"), "type"), "hvm");
-    devices = add_element(node, "devices");
+    return node;
+}
+
+char *snapshot_xml_describe(const struct domain_def *domain, const char *document)
+{
+    _cleanup_tree_ xmlDoc *doc = new_document(document);
+    xmlNode *root = xmlDocGetRootElement(doc), *node = tree_child(root, "domain"), *devices;
+
+    if (!node)
+        node = describe_nothing(root);
+    write_text(node, "name", domain->name);
+    if (domain->uuid && !tree_child(node, "uuid"))
+        xmlAddNextSibling(tree_child(node, "name"), new_element("uuid"));
+    if (domain->uuid)
+        write_text(node, "uuid", domain->uuid);
+    devices = tree_child(node, "devices");
+    if (!devices)
+        devices = add_element(node, "devices");
     for (size_t i = 0; i < domain->n_disks; i++)
-        describe_disk(devices, &domain->disks[i]);
-    return tree_print(xmlDocGetRootElement(doc), false);
+        if (!describe_known_disk(devices, &domain->disks[i]))
+            describe_disk(devices, &domain->disks[i]);
+    return tree_print(root, false);
 }

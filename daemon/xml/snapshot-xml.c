@@ -248,3 +248,19 @@ int snapshot_xml_read(const char *xml, size_t size, bool validate, struct snapsh
     def = (struct snapshot_def){0};
     return 0;
 }
+
+char *snapshot_xml_of_domain(const char *xml, size_t size)
+{
+    _cleanup_tree_ xmlDoc *doc = tree_read(xml, size, NULL);
+    xmlNode *domain = doc ? xmlDocGetRootElement(doc) : NULL, *root;
+
+    if (!domain || !tree_is(domain, "domain"))
+        return NULL;
+    drop_passwords(domain);
+    root = xmlNewNode(NULL, (const xmlChar *)"domainsnapshot");
+    if (!root)
+        abort();
+    xmlDocSetRootElement(doc, root); /* takes the other one out of its place */
+    xmlAddChild(root, domain);
+    return tree_print(root, false);
+}

@@ -54,7 +54,13 @@ char *snapshot_xml_write(const struct snapshot_def *def, const char *document);
 char *snapshot_xml_map_paths(const char *document, char *(*map)(void *arg, const char *path),
                              void *arg);
 
-/* The document of a snapshot of which only the domain as it was is known; owned by the caller. */
-char *snapshot_xml_describe(const struct domain_def *domain);
+/* The document of a snapshot of which only the domain as it was is known; owned by the caller. What
+ * it does not say of the domain is taken from `document`, that snapshot_xml_of_domain made; NULL
+ * without one. */
+char *snapshot_xml_describe(const struct domain_def *domain, const char *document);
+
+/* A description of a domain, as domain_xml_read takes it, as the document of a snapshot that says
+ * nothing else; without passwords, owned by the caller. NULL for what is no <domain>. */
+char *snapshot_xml_of_domain(const char *xml, size_t size);
 
 #endif

@@ -191,7 +191,7 @@ START_TEST(described)
     disk->format = xstrdup("qcow2");
     disk->read_only = true;
     domain_def_add_disk(&domain, "vdb", "/i/b");
-    document = snapshot_xml_describe(&domain);
+    document = snapshot_xml_describe(&domain, NULL);
     ck_assert_str_eq(document,
                      "<domainsnapshot><domain type=\"qemu\"><name>a &amp; b</name><os><type>hvm"
                      "</type></os><devices><disk type=\"file\" device=\"disk\"><driver "

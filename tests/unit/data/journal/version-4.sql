@@ -25,6 +25,11 @@ CREATE TABLE domain (
 ) WITHOUT ROWID;
 INSERT INTO domain VALUES('db',NULL,1,'/run/snapvm/guests/db/qmp.sock',NULL,NULL,0,0,NULL);
 INSERT INTO domain VALUES('web','6a1e2c3d-0000-4000-8000-000000000001',0,'/run/web/qmp.sock','/run/web/agent.sock','before-upgrade',4711,123456,'0b5e6f0c-24a2-4bd6-9d5c-6b4b6f5b7a11');
+CREATE TABLE domain_document (
+    domain TEXT PRIMARY KEY REFERENCES domain (name) ON DELETE CASCADE,
+    xml TEXT NOT NULL
+);
+INSERT INTO domain_document VALUES('web','<domainsnapshot><domain type="kvm"><name>web</name></domain></domainsnapshot>');
 CREATE TABLE disk (
     domain TEXT NOT NULL REFERENCES domain (name) ON DELETE CASCADE,
     position INTEGER NOT NULL,
