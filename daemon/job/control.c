@@ -54,12 +54,24 @@ static bool job_is_stalled(const struct job *job)
     return job_has(job, JOB_STALLED);
 }
 
+/* By somebody else, in QEMU: it would take the command and do nothing. */
+static bool control_is_held(const struct job *job)
+{
+    char name[JOB_NAME_SIZE];
+    const struct view_job *seen;
+
+    if (!job->domain->connected || !job->record.disk)
+        return false;
+    seen = view_job(job->domain->view, job_qemu_name(job, job->record.disk, name));
+    return seen && seen->status == VIEW_JOB_STANDBY && seen->paused;
+}
+
 /* Ready once is ready for good, also while the monitor is away; a stall, or
  * a pause, has to be ended first: QEMU would take the command and do nothing. */
 static bool control_is_ready(const struct job *job)
 {
     return job_has(job, JOB_READY_SENT) && !job_has(job, JOB_PAUSED_BY_USER) &&
-           !job_has(job, JOB_STALLED);
+           !job_has(job, JOB_STALLED) && !control_is_held(job);
 }
 
 /* Waiting for something: the user, an event, or, with its QEMU alive, the monitor. What is asked of
@@ -79,6 +91,9 @@ static void control_not_ready(const struct job *job, struct error *err)
         error_set(err, SNAPVM_ERROR_NOT_READY, "job %lld is stalled: %s", id, advice);
     else if (job_has(job, JOB_PAUSED_BY_USER))
         error_set(err, SNAPVM_ERROR_NOT_READY, "job %lld is paused: job.resume lets it go on", id);
+    else if (control_is_held(job))
+        error_set(err, SNAPVM_ERROR_NOT_READY,
+                  "somebody else has paused job %lld in QEMU: job.resume lets it go on", id);
     else
         error_set(err, SNAPVM_ERROR_NOT_READY,
                   "job %lld is not ready (%lld of %lld bytes): wait for it with job.wait for "
@@ -259,7 +274,7 @@ int engine_cancel(struct job *job, bool force, engine_note_fn note, engine_start
     if (control_is_stuck(job)) {
         command.job = job = job->leader;
     } else if (job_has(job, JOB_READY_SENT) && !force && !job_is_stalled(job)) {
-        if (!control_is_idle(job) || job_has(job, JOB_PAUSED_BY_USER))
+        if (!control_is_idle(job) || job_has(job, JOB_PAUSED_BY_USER) || control_is_held(job))
             return control_state_error(job, err, "cancelled");
         command.flag = JOB_KEEP;
         command.plan = job->plan == &plan_copy ? &plan_copied : &plan_keep;

@@ -108,8 +108,10 @@ static void hint_apply(struct domain *domain, const struct qmp_event *event)
 
     if (!seen)
         seen = view_add_job(domain->view, event->id);
-    if (event->kind == QMP_EVENT_JOB_STATUS)
+    if (event->kind == QMP_EVENT_JOB_STATUS) {
+        seen->paused &= event->status == VIEW_JOB_PAUSED || event->status == VIEW_JOB_STANDBY;
         seen->status = event->status;
+    }
     if (event->kind == QMP_EVENT_JOB_READY) {
         seen->current = event->current;
         seen->total = event->total;

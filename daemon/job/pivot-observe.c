@@ -54,6 +54,22 @@ static void pivot_note_stall(struct job *job, const char *disk)
     }
 }
 
+/* The same where somebody else has paused the job. */
+static void pivot_note_pause(struct job *job, const char *name, const struct view_job *seen)
+{
+    struct error *err = &job->record.error;
+
+    if (seen->status != VIEW_JOB_STANDBY || !seen->paused || pivot_is_copying(job) ||
+        !pivot_is_pressing(job->leader) || err->code)
+        return;
+    error_set(err, SNAPVM_ERROR_QEMU,
+              "somebody else has paused job %s in QEMU: the pivot was given up, so that the guest "
+              "goes on",
+              name);
+    error_text(err, "class", "GenericError");
+    error_text(err, "desc", "");
+}
+
 /* The job in QEMU is ours to end: where it ends otherwise, the outcome says so. From pending there
  * is no way back to ready, and the guest's I/O is held: such a job is given up. */
 static void pivot_note_stranger(struct job *job, const char *name, const struct view_job *seen)
@@ -133,5 +149,6 @@ void pivot_observe(struct job *job, const struct view *view)
         return;
     }
     stall_forget(job);
+    pivot_note_pause(job, name, seen);
     engine_set_state(job, pivot_state(job, seen));
 }

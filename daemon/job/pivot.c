@@ -82,6 +82,14 @@ bool pivot_is_pressing(const struct job *job)
     return job_has(job, JOB_HELD) || leg_count(job) > 1;
 }
 
+/* It does not go on by itself. */
+static bool leg_stands(const struct leg *leg, const struct view *view)
+{
+    const struct view_job *seen = view_job(view, leg->name);
+
+    return job_has(leg->job, JOB_STALLED) || (seen && seen->paused);
+}
+
 /* The leg that is furthest behind tells, except that the loss of one is the loss of all. */
 enum seen pivot_prepare_probe(const struct job *job, const struct view *view)
 {
@@ -92,7 +100,7 @@ enum seen pivot_prepare_probe(const struct job *job, const struct view *view)
         case VIEW_JOB_PENDING:
             break;
         case VIEW_JOB_STANDBY:
-            if (job_has(leg.job, JOB_STALLED) && pivot_is_pressing(job))
+            if (pivot_is_pressing(job) && leg_stands(&leg, view))
                 return LOST;
             seen = seen == NOT_YET ? NOT_YET : MOVING;
             break;

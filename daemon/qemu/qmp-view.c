@@ -176,6 +176,7 @@ static void read_block_jobs(struct view *view, json_object *jobs)
         if (!job)
             continue;
         xstrset(&job->io_status, text_of(object, "io-status"));
+        job->paused = json_flag(object, "paused", false);
         job->speed = json_int(object, "speed", 0);
     }
 }

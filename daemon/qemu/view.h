@@ -60,6 +60,7 @@ struct view_job {
     enum view_job_status status;
     char *error;     /* why it failed; NULL also for a soft cancel: only the graph tells a pivot */
     char *io_status; /* of block jobs: "ok", "failed", "nospace"; NULL otherwise */
+    bool paused;     /* of block jobs: by a user or an error; that of a drain does not show */
     int64_t current, total, speed;
 };
 

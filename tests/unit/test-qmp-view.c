@@ -318,20 +318,21 @@ START_TEST(snapshots_inside)
 }
 END_TEST
 
-/* A stalled job and one that failed: only io-status and error tell. */
+/* A stalled job, one that is paused and one that failed: only io-status, paused and error tell. */
 START_TEST(job_members)
 {
     _cleanup_(view_freep) struct view *view = written(
         "{'jobs':[{'id':'s','type':'mirror','status':'standby','current-progress':5,"
         "'total-progress':9},{'id':'f','type':'commit','status':'concluded','error':'No space'},"
         "{'id':'w','type':'backup','status':'whirling'}],"
-        "'block-jobs':[{'device':'s','io-status':'nospace','speed':1048576},"
+        "'block-jobs':[{'device':'s','io-status':'nospace','speed':1048576,'paused':true},"
         "{'device':'came-later','io-status':'ok'}]}");
 
     ck_assert_uint_eq(view->n_jobs, 3);
     ck_assert_int_eq(view_job_status(view, "s"), VIEW_JOB_STANDBY);
     ck_assert_str_eq(view_job(view, "s")->io_status, "nospace");
     ck_assert_int_eq(view_job(view, "s")->speed, 1048576);
+    ck_assert(view_job(view, "s")->paused && !view_job(view, "f")->paused);
     ck_assert_int_eq(view_job(view, "s")->current, 5);
     ck_assert_int_eq(view_job(view, "s")->total, 9);
     ck_assert_str_eq(view_job(view, "f")->error, "No space");
