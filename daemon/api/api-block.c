@@ -135,6 +135,27 @@ static int commit_check_free(const struct domain *domain, const struct record_di
     return error_number(err, "job", job->record.id);
 }
 
+/* A filter that a job has put above a layer. One that nobody named is looked through by most of
+ * QEMU's queries: what is shown as the disk's root then is the layer. */
+static bool is_job_filter(const struct view_node *node)
+{
+    return strcmp(node->driver, "commit_top") == 0 || strcmp(node->driver, "mirror_top") == 0 ||
+           (strcmp(node->driver, "copy-on-read") == 0 && node->name[0] == '#');
+}
+
+/* Whether a job that is none of ours works on a layer of the disk. */
+static bool block_is_held(const struct domain *domain, const struct record_disk *disk)
+{
+    const struct view_node *node, *next;
+
+    HASH_ITER (hh, domain->view->nodes, node, next) {
+        for (unsigned i = 0; i < disk->n_chain && node->file && is_job_filter(node); i++)
+            if (strcmp(node->file, disk->chain[i].file) == 0)
+                return true;
+    }
+    return false;
+}
+
 int block_check_disk(const struct domain *domain, const struct record_disk *disk, struct error *err)
 {
     const struct view_disk *seen = disk_in_view(domain, disk);
@@ -145,7 +166,7 @@ int block_check_disk(const struct domain *domain, const struct record_disk *disk
         return -1;
     if (!root || disk->n_chain == 0)
         return block_image_error(err, disk->target, "missing", "QEMU has no image in this drive");
-    if (strcmp(root->driver, "commit_top") != 0 && strcmp(root->driver, "mirror_top") != 0)
+    if (!block_is_held(domain, disk))
         return 0;
     names = wire_foreign_names(domain);
     return error_set(err, SNAPVM_ERROR_BUSY,

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "api/answer.h"
+#include "api/block.h"
 #include "api/call.h"
 #include "api/context.h"
 #include "api/create-memory.h"
@@ -123,6 +124,8 @@ static int create_check_disk(const struct domain *domain, const struct record_di
         return -1;
     if (!seen || !top || disk->n_chain == 0)
         return create_image_error(disk, "missing", "QEMU has no image in this drive", err);
+    if (block_check_disk(domain, disk, err) < 0)
+        return -1;
     if (seen->read_only)
         return create_image_error(disk, "read-only",
                                   "a read-only disk does not change, and gets no overlay", err);
