@@ -197,18 +197,6 @@ void show_chain(struct json_object *result)
     table_print(table, stdout);
 }
 
-/* An argument in single quotes, which a shell takes as it is; owned by the caller. */
-static char *shell_quoted(const char *text)
-{
-    char *quoted = xrealloc(NULL, strlen(text) + 1, 4), *end = quoted;
-
-    *end++ = '\'';
-    for (; *text; text++)
-        end = *text == '\'' ? stpcpy(end, "'\\''") : mempcpy(end, text, 1);
-    strcpy(end, "'");
-    return quoted;
-}
-
 void show_blockdev(struct json_object *result)
 {
     struct json_object *disks = json_array(result, "disks");
@@ -216,7 +204,7 @@ void show_blockdev(struct json_object *result)
     for (size_t i = 0; i < length_of(disks); i++) {
         struct json_object *disk = json_object_array_get_idx(disks, i);
         struct json_object *blockdev = json_sub(disk, "blockdev");
-        _cleanup_free_ char *argument = blockdev ? shell_quoted(json_text(blockdev)) : NULL;
+        _cleanup_free_ char *argument = blockdev ? text_quoted(json_text(blockdev)) : NULL;
         const char *target = json_string(disk, "target");
 
         text_line(stdout, "# %s", target ? target : "?");

@@ -62,6 +62,19 @@ static char *error_text(struct json_object *outcome)
                      kind ? ")" : "");
 }
 
+static void pair_start(struct table *table, struct json_object *start)
+{
+    struct json_object *arguments = json_array(start, "arguments");
+    _cleanup_free_ char *text = NULL;
+
+    if (!arguments || json_object_array_length(arguments) < 2)
+        return;
+    text = text_quoted(json_object_get_string(json_object_array_get_idx(arguments, 1)));
+    table_pairf(table, "Start with", "%s %s%s",
+                json_object_get_string(json_object_array_get_idx(arguments, 0)), text,
+                json_flag(start, "cont", 0) ? ", then cont" : "");
+}
+
 static void pair_outcome(struct table *table, struct json_object *outcome)
 {
     _cleanup_free_ char *error = error_text(outcome);
@@ -76,6 +89,7 @@ static void pair_outcome(struct table *table, struct json_object *outcome)
                     or_unknown(json_string(file, "state")), role ? " (" : "", role ? role : "",
                     role ? ")" : "");
     }
+    pair_start(table, json_sub(outcome, "start"));
     table_pair(table, "Known by", json_string(outcome, "evidence"));
     pair_duration(table, "Guest paused", outcome, "paused_us");
     pair_duration(table, "Guest frozen", outcome, "frozen_us");

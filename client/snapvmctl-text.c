@@ -150,3 +150,14 @@ char *text_time(const char *rfc3339)
         return xstrdup(rfc3339);
     return xasprintf("%.10s %.8sZ", rfc3339, rfc3339 + 11);
 }
+
+char *text_quoted(const char *text)
+{
+    char *quoted = xrealloc(NULL, strlen(text) + 1, 4), *end = quoted;
+
+    *end++ = '\'';
+    for (; *text; text++)
+        end = *text == '\'' ? stpcpy(end, "'\\''") : mempcpy(end, text, 1);
+    strcpy(end, "'");
+    return quoted;
+}

@@ -37,4 +37,7 @@ char *text_duration(int64_t us);
 /* "2026-11-21 01:30:00Z" of a time of the contract; what is no such time stays as it is. */
 char *text_time(const char *rfc3339);
 
+/* An argument in single quotes, which a shell takes as it is; owned by the caller. */
+char *text_quoted(const char *text);
+
 #endif

@@ -19,28 +19,41 @@
 #include "job/revert-job.h"
 #include "proto/snapvm-errors.h"
 
-static int revert_check_state(const struct domain *domain, const struct snapshot *snapshot,
-                              struct error *err)
+static int revert_check_state(const struct domain *domain, struct error *err)
 {
     const char *state = domain_state(domain);
 
     if (strcmp(state, "shutoff") != 0) {
         error_set(err, SNAPVM_ERROR_INVALID_STATE,
-                  "domain %s is %s, and QEMU cannot put other images under a guest that runs: shut "
+                  "domain %s is %s, and QEMU cannot change the disks under a guest that runs: shut "
                   "it down, revert, and start it from what domain.blockdev names then",
                   domain->record.name, state);
         return error_text(err, "state", state);
     }
-    if (!snapshot->record.memory || strcmp(snapshot->record.memory, "no") == 0)
-        return 0;
-    error_set(err, SNAPVM_ERROR_UNSUPPORTED,
-              "snapshot \"%s\" is not one of disks alone, to which this snapvmd can go back",
-              snapshot->record.name);
-    return error_text(err, "feature", "revert to memory");
+    return 0;
 }
 
-static int revert_check(const struct domain *domain, const struct snapshot *snapshot,
-                        json_object *params, struct error *err)
+/* What the guest can be started with, beside its disks. */
+static int revert_add_memory(struct job *job, const struct record_snapshot *record,
+                             struct error *err)
+{
+    bool external = record->memory && strcmp(record->memory, "external") == 0;
+    bool inside = record->memory && strcmp(record->memory, "internal") == 0;
+
+    if ((external && record->memory_file) || (inside && job_image(job, NULL, "internal"))) {
+        revert_job_add_memory(job, external ? record->memory_file : NULL, record->quiesced);
+        return 0;
+    }
+    if (!external && !inside)
+        return 0;
+    error_set(err, SNAPVM_ERROR_IMAGE,
+              "nobody knows where the memory of snapshot \"%s\" is: redefine it with its file",
+              record->name);
+    error_text(err, "file", record->name);
+    return error_text(err, "reason", "missing");
+}
+
+static int revert_check(const struct domain *domain, json_object *params, struct error *err)
 {
     if (json_flag(params, "running", 0) || json_flag(params, "paused", 0)) {
         error_set(err, SNAPVM_ERROR_UNSUPPORTED,
@@ -48,7 +61,7 @@ static int revert_check(const struct domain *domain, const struct snapshot *snap
                   "from what domain.blockdev names then");
         return error_text(err, "feature", "starting guests");
     }
-    if (revert_check_state(domain, snapshot, err) < 0)
+    if (revert_check_state(domain, err) < 0)
         return -1;
     return job_need_free(domain, err);
 }
@@ -137,7 +150,8 @@ static void revert_start(struct call *call, struct domain *domain, const struct 
 
     turn_take(call);
     xstrset(&job->record.request_id, json_string(call_params(call), "request_id"));
-    if (revert_add_disks(call, job, snapshot, &err) < 0) {
+    if (revert_add_disks(call, job, snapshot, &err) < 0 ||
+        revert_add_memory(job, &snapshot->record, &err) < 0) {
         tree_job_fail(call, job, &err);
         return;
     }
@@ -156,7 +170,7 @@ void snapshot_revert_handle(struct call *call)
     if (!domain)
         return;
     snapshot = snapshot_need(domain, json_string(call_params(call), "name"), &err);
-    if (!snapshot || revert_check(domain, snapshot, call_params(call), &err) < 0)
+    if (!snapshot || revert_check(domain, call_params(call), &err) < 0)
         call_error(call, &err);
     else
         revert_start(call, domain, snapshot);

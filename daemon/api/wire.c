@@ -177,6 +177,49 @@ static json_object *wire_files(const struct record_job *job)
     return files;
 }
 
+/* A word of the shell that QEMU runs, in quotes where it needs them. */
+static char *wire_word(const char *text)
+{
+    const char *plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+:,=@%";
+    char *word = xzalloc(4 * strlen(text) + 3), *end = word;
+
+    if (text[strspn(text, plain)] == '\0')
+        return strcpy(word, text);
+    *end++ = '\'';
+    for (; *text; text++) {
+        if (*text == '\'')
+            end = stpcpy(end, "'\\'");
+        *end++ = *text;
+    }
+    *end = '\'';
+    return word;
+}
+
+/* What QEMU is started with beside the disks, so that the guest goes on from the memory. */
+static json_object *wire_start(const struct record_job *job)
+{
+    const struct record_image *memory = NULL;
+    json_object *start, *arguments;
+    _cleanup_free_ char *word = NULL, *uri = NULL;
+
+    for (unsigned i = 0; i < job->n_images && !memory; i++)
+        if (strcmp(job->images[i].role, "memory") == 0)
+            memory = &job->images[i];
+    if (!memory || strcmp(job->result, "completed") != 0)
+        return NULL;
+    word = wire_word(memory->file);
+    uri = xasprintf("exec:cat %s", word);
+    start = json_object_new_object();
+    arguments = json_object_new_array();
+    json_object_array_add(arguments,
+                          json_object_new_string(memory->node ? "-loadvm" : "-incoming"));
+    json_object_array_add(arguments, json_object_new_string(memory->node ? memory->node : uri));
+    json_object_object_add(start, "arguments", arguments);
+    json_add_bool(start, "cont", !memory->node);
+    json_add_bool(start, "thaw", (job->flags & JOB_QUIESCED) != 0);
+    return start;
+}
+
 static json_object *wire_outcome(const struct record_job *job)
 {
     json_object *outcome;
@@ -195,6 +238,8 @@ static json_object *wire_outcome(const struct record_job *job)
         json_add_bool(outcome, "quiesced", (job->flags & JOB_QUIESCED) != 0);
         json_add_string(outcome, "quiesce_error", job->quiesce_error);
     }
+    if (strcmp(job->kind, "revert") == 0)
+        json_object_object_add(outcome, "start", wire_start(job));
     return outcome;
 }
 

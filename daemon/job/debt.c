@@ -81,13 +81,14 @@ static struct debt_run *debt_run_of(struct engine *engine, struct domain *domain
     return run;
 }
 
-void debt_incur(struct domain *domain, int64_t job, int64_t deadline, struct journal_txn *txn)
+static void debt_write_down(struct domain *domain, const struct process *qemu, int64_t job,
+                            int64_t deadline, struct journal_txn *txn)
 {
     struct record_debt *debt = xzalloc(sizeof(*debt));
 
     assert(!domain->debt);
     debt->domain = xstrdup(domain->record.name);
-    debt->qemu = domain->record.qemu;
+    debt->qemu = *qemu;
     debt->since = clock_now();
     debt->deadline = deadline;
     debt->job = job;
@@ -95,6 +96,37 @@ void debt_incur(struct domain *domain, int64_t job, int64_t deadline, struct jou
     if (domain->collecting)
         domain->collecting->refused = domain->collecting->due = false;
     journal_put_debt(txn, debt);
+}
+
+void debt_incur(struct domain *domain, int64_t job, int64_t deadline, struct journal_txn *txn)
+{
+    debt_write_down(domain, &domain->record.qemu, job, deadline, txn);
+}
+
+void debt_incur_next(struct domain *domain, int64_t job, struct journal_txn *txn)
+{
+    const struct process none = {0};
+
+    if (domain->debt)
+        debt_strike(domain, txn);
+    debt_write_down(domain, &none, job, clock_now(), txn);
+    domain->freeze = FREEZE_THAW_OWED;
+}
+
+/* The first QEMU that is there is the one that was meant. */
+static bool debt_has_qemu(struct domain *domain)
+{
+    struct journal_txn *txn;
+
+    if (domain->debt->qemu.pid != 0)
+        return true;
+    if (!domain->connected || domain->gone)
+        return false;
+    domain->debt->qemu = domain->record.qemu;
+    txn = journal_begin(domain->owner->journal);
+    journal_put_debt(txn, domain->debt);
+    journal_commit(txn, "debt", NULL, NULL);
+    return true;
 }
 
 /* The timer counts from now on, whatever becomes of the calendar; the deadline is for a daemon that
@@ -307,7 +339,7 @@ static void debt_try(struct debt_run *run)
     struct domain *domain = run->domain;
     unsigned timeout_ms = run->engine->options.agent_timeout_ms;
 
-    if (run->outstanding || !domain->debt)
+    if (run->outstanding || !domain->debt || !debt_has_qemu(domain))
         return;
     if (!domain_runs_in(domain, &domain->debt->qemu)) {
         run->count = 0;

@@ -27,6 +27,10 @@ struct record_debt;
  * lease. */
 void debt_incur(struct domain *domain, int64_t job, int64_t deadline, struct journal_txn *txn);
 
+/* The same to the next QEMU of a domain that is shut off: it may be started from a memory that was
+ * saved frozen. In place of a debt to one that has ended. */
+void debt_incur_next(struct domain *domain, int64_t job, struct journal_txn *txn);
+
 /* The freeze of a lease is confirmed: it holds so many file systems, for that long from now. */
 void debt_grant(struct engine *engine, struct domain *domain, int64_t count, int64_t lease_ms,
                 struct journal_txn *txn);

@@ -17,6 +17,7 @@
 #include "domain/disk.h"
 #include "domain/domains.h"
 #include "domain/shutoff.h"
+#include "job/debt.h"
 #include "job/engine.h"
 #include "job/evidence.h"
 #include "job/files.h"
@@ -180,6 +181,8 @@ static void off_revert_note(struct job *job, struct journal_txn *txn)
 {
     _cleanup_free_ char *body = record_name_event(job->record.snapshot);
 
+    if (job_image(job, NULL, "memory") && job_has(job, JOB_QUIESCED))
+        debt_incur_next(job->domain, job->record.id, txn);
     journal_add_event(txn, "snapshot.current", job->record.domain, body);
 }
 
@@ -250,7 +253,8 @@ static const struct step off_revert_steps[] = {
      .act = off_settle_act,
      .flags = STEP_END,
      .note = off_revert_note,
-     .does = "the overlays as the disks, current snapshot, outcome and events in one commit",
+     .does = "the overlays as the disks, current snapshot, outcome and events in one commit; a "
+             "freeze debt to the next QEMU, if memory goes with it that was saved frozen",
      .image = "the overlay; where the snapshot is inside, the same"},
 };
 
@@ -308,6 +312,8 @@ static const char *revert_worth(bool done, const struct record_image *image)
 
     if (internal_is(image))
         return "active";
+    if (strcmp(image->role, "memory") == 0)
+        return "valid";
     if (is_overlay(image))
         return done ? "active" : "removed";
     if (left)
@@ -369,6 +375,18 @@ void revert_job_add_internal(struct job *job, const char *target, const char *fi
 
     xstrset(&image->format, "qcow2");
     xstrset(&image->node, job->record.snapshot);
+}
+
+void revert_job_add_memory(struct job *job, const char *file, bool frozen)
+{
+    const char *inside = file ? NULL : job_image(job, NULL, "internal")->file;
+    struct record_image *image =
+        record_job_add_image(&job->record, "", "memory", file ? file : inside);
+
+    xstrset(&image->format, file ? "raw" : "qcow2");
+    xstrset(&image->node, file ? NULL : job->record.snapshot);
+    if (frozen)
+        job->record.flags |= JOB_QUIESCED;
 }
 
 void revert_job_add_disk(struct job *job, const char *target, const char *file)

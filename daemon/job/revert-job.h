@@ -24,10 +24,15 @@ void revert_job_add_disk(struct job *job, const char *target, const char *file);
 /* A disk whose snapshot is inside its image, which is its active layer. */
 void revert_job_add_internal(struct job *job, const char *target, const char *file);
 
+/* The memory that the guest may be started with then: a file, or, if that is NULL, inside the image
+ * of a disk of the job. `frozen`: it was saved with the file systems frozen. */
+void revert_job_add_memory(struct job *job, const char *file, bool frozen);
+
 /* Reads the images of the tree on the worker and adds to each disk of the job the layers that its
  * overlay will lie on ("source", and "below" down to the bottom) and the one that it is on now
  * ("left"). Errors: ImageError; InvalidState when a layer that is left holds what no snapshot does,
- * unless it may be lost. Of what is inside images as internal_survey. */
+ * unless it may be lost. Of what is inside images as internal_survey; ImageError when the file with
+ * the memory is not whole. */
 void revert_survey(struct job *job, void (*done)(void *arg, const struct error *err), void *arg);
 
 #endif

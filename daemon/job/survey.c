@@ -16,6 +16,7 @@
 #include "job/revert-job.h"
 #include "proto/snapvm-errors.h"
 #include "qemu/image-chain.h"
+#include "qemu/vmstate.h"
 
 struct layer {
     struct image_layer image; /* owned */
@@ -63,6 +64,7 @@ struct survey {
     struct tree *trees;
     unsigned n_trees;
     struct needed *others; /* what other domains need */
+    char *memory;          /* the file with it, of a snapshot that is gone back to; NULL: none */
     struct error err;
     void (*done)(void *arg, const struct error *err);
     void *arg;
@@ -101,6 +103,7 @@ static void survey_free(void *arg)
         tree_free(&survey->trees[i]);
     free(survey->trees);
     needed_free(survey->others);
+    free(survey->memory);
     error_clear(&survey->err);
     free(survey);
 }
@@ -387,6 +390,8 @@ static void survey_run(void *arg)
 {
     struct survey *survey = arg;
 
+    if (survey->memory)
+        vmstate_need_whole(survey->memory, &survey->err);
     needed_follow(&survey->others);
     for (unsigned i = 0; i < survey->n_trees && !survey->err.code; i++)
         if (tree_changes(&survey->trees[i]) && tree_read(&survey->trees[i], &survey->err) == 0 &&
@@ -582,5 +587,7 @@ void revert_survey(struct job *job, void (*done)(void *arg, const struct error *
     struct survey *survey = xzalloc(sizeof(*survey));
 
     *survey = (struct survey){.job = job, .reverts = true, .done = done, .arg = arg};
+    if (job_image(job, NULL, "memory") && !job_image(job, NULL, "memory")->node)
+        survey->memory = process_reach(&job->record.qemu, job_image(job, NULL, "memory")->file);
     survey_start(job, survey);
 }

@@ -83,6 +83,19 @@ int vmstate_is_whole(const char *path, bool *ret_whole, struct error *err)
     return 0;
 }
 
+int vmstate_need_whole(const char *path, struct error *err)
+{
+    bool whole = false;
+
+    if (vmstate_is_whole(path, &whole, err) < 0)
+        return -1;
+    if (whole)
+        return 0;
+    error_set(err, SNAPVM_ERROR_IMAGE, "%s is no memory of a guest, or not whole", path);
+    error_text(err, "file", path);
+    return error_text(err, "reason", "not whole");
+}
+
 bool vmstate_is_begun(const char *path, const struct image_id *id)
 {
     struct image_id found;

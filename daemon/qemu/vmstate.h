@@ -13,6 +13,9 @@
  * 2.3 write no description: theirs are not told to be whole. Error: ImageError. */
 int vmstate_is_whole(const char *path, bool *ret_whole, struct error *err);
 
+/* ImageError when it does not. */
+int vmstate_need_whole(const char *path, struct error *err);
+
 /* Whether a file has anything in it, and is the one of that identity. */
 bool vmstate_is_begun(const char *path, const struct image_id *id);
 

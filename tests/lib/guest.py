@@ -194,7 +194,11 @@ class Guest(Machine):
 
     def load(self, state):
         """Restores memory over `self.disks`, which must hold what the memory expects of them."""
-        self.launch(["-incoming", "exec:cat " + shlex.quote(str(state / "vmstate"))])
+        self.resume(["-incoming", "exec:cat " + shlex.quote(str(state / "vmstate"))])
+
+    def resume(self, arguments):
+        """The same with the arguments for it."""
+        self.launch(arguments)
         if self.eyes.status() == "inmigrate":
             self.eyes.call("migrate-set-capabilities",
                            capabilities=[{"capability": "events", "state": True}])

@@ -122,7 +122,8 @@ def check_inside(world, snapshots):
         meant = [snapshot for snapshot, record in snapshots.items()
                  if any(disk["mode"] == "internal" and disk["file"] == path
                         for disk in record["disks"])]
-        found = inside(path) if file_format(world, path) == "qcow2" else []
+        image = file_format(world, path) == "qcow2" and not path.endswith(".mem")
+        found = inside(path) if image else []
         require(sorted(found) == sorted(meant), f"{path} has {found} inside, recorded are {meant}")
 
 
@@ -150,6 +151,7 @@ def check_files(world, disks, snapshots):
     known = {layer["file"] for disk in disks.values() for layer in disk["chain"]}
     known |= {file for snapshot in snapshots.values() for disk in snapshot["disks"]
               for file in (disk["file"], disk["backing"])}
+    known |= {snapshot.get("memory_file") for snapshot in snapshots.values()} - {None}
     for job in world.jobs():
         for file in job["outcome"]["files"]:
             there = os.path.exists(file["file"])

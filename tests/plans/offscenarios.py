@@ -268,6 +268,37 @@ class InternalRevert(Delete):
             raise Wrong("it gave up what no snapshot holds")
 
 
+class MemoryRevert(InternalRevert):
+    """Back to a snapshot whose memory was saved frozen: the next QEMU is owed a thaw."""
+
+    def __init__(self, name, **more):
+        super().__init__(name, **more)
+        self.left = {"s1": None}
+
+    def act(self, world):
+        world.guest_writes("w0", {0: 11, 1: 12})
+        world.take("s1")
+        if "record" not in world.notes:
+            world.notes["record"] = {**world.snapshots()["s1"], "memory": "external",
+                                     "memory_file": os.path.join(world.images, "s1.mem")}
+            with open(world.notes["record"]["memory_file"], "wb") as stream:
+                stream.write(b"QEVM\0\0\0\3\6\0\0\0\2{}")
+        world.ask("forget", "snapshot.delete", domain=DOMAIN, name="s1", metadata_only=True)
+        world.ask("redefine", "snapshot.redefine", domain=DOMAIN, snapshot=world.notes["record"],
+                  current=True)
+        world.guest_writes("w1", {1: 21, 2: 22})
+        world.mark()
+        self.refused(world)
+        world.go_back("s1", force=True)
+
+    def check(self, world):
+        super().check(world)
+        require(world.domain()["freeze"] == "thaw-owed", f"{world.domain()}")
+        start = world.jobs()[-1]["outcome"]["start"]
+        require(start == {"arguments": ["-incoming", f"exec:cat {world.images}/s1.mem"],
+                          "cont": True, "thaw": True}, f"{start}")
+
+
 SNAPSHOTS = [
     Snapshot("off-snapshot-1", disks=1, layers=1, base="raw"),
     Snapshot("off-snapshot-2", disks=2, layers=2, quick=True),
@@ -309,6 +340,7 @@ REVERTS = [
     InternalRevert("internal-revert", layers=1, quick=True),
     InternalRevert("internal-revert-2", disks=2),
     InternalRevert("internal-revert-mixed", overlays=True, disks=2, layers=1),
+    MemoryRevert("memory-revert", disks=2, layers=1, quick=True),
     Revert("revert", [], {"s1": None, "s2": "s1", "s3": "s1"}, "s2", layers=1, base="raw",
            quick=True),
     Revert("revert-2", [], {"s1": None, "s2": "s1", "s3": "s1"}, "s2", disks=2, layers=1),

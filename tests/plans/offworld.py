@@ -99,6 +99,7 @@ class OffWorld:
                 self.now[target].update(self.blocks[path])
         self.saved = {}
         self.done = set()
+        self.notes = {}
         self.begun = 0          # boundaries passed before what the scenario is about
 
     def make_chain(self, number, target):
