@@ -68,6 +68,10 @@ class TinyGuest(Machine):
         self.eyes.wait_event("MIGRATION", lambda data: data["status"] in ("completed", "failed"))
         assert self.eyes.status() == "paused", "it was saved while its vCPUs were held"
         self.eyes.call("cont")
+        return self.count_from_memory()
+
+    def count_from_memory(self):
+        """The first number that a guest acknowledges which goes on from a memory."""
         self.pump.wait(lambda: len(self.debug.data) >= 12, "the first writes")
         # It may have been saved in the middle of a number that it tells byte by byte.
         rest = next(rest for rest in range(4) if self.number_at(rest + 4) ==
