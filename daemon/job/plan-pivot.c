@@ -70,7 +70,7 @@ static const struct step pivot_steps[] = {
              "flushed",
      .image = "overlay, source",
      .lives = "the jobs in QEMU",
-     .gone = "record: failed"},
+     .gone = "record: failed, cancelled"},
     {.name = "decide",
      .probe = pivot_decide_probe,
      .flags = STEP_RECORD | STEP_DECIDE,

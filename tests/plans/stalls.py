@@ -32,6 +32,7 @@ class Stall:
             world.call("job.wait", job=job, for_="ready")
         if self.when == "ready":
             world.once("break", lambda: world.fake.order("break", **self.broken))
+            world.fake.order("write", times=2)      # nothing else need happen meanwhile
         if self.when == "end":
             world.once("break", lambda: world.fake.arm(
                 on="job-complete" if self.end == "pivot" else "block-job-cancel", do="break",
@@ -169,6 +170,7 @@ STALLS = [
     copy("-end", "pivoted", COPIED, "end"),
     copy("-end-cancelled", "cancelled", COPIED, "end", "cancel"),
     copy("-whole", "completed", COPIED, "end", end="whole"),
+    copy("-whole-cancelled", "cancelled", COPIED, "end", "cancel", end="whole"),
     merge("merge", "completed", BASE, top=1, base=3, quick=True),
     merge("merge-read", "completed", unreadable("vda-2.qcow2"), top=1, base=3),
     merge("merge-cancelled", "cancelled", BASE, "cancel", top=1, base=3),
