@@ -8,6 +8,7 @@ asked to bring it to its `end`.
 import time
 
 from client import RpcError
+from fakeqemu import Died
 from scenarios import Commit, Copy, Merge
 from world import DOMAIN, TIMEOUT, Wrong
 
@@ -32,7 +33,9 @@ class Stall:
             world.call("job.wait", job=job, for_="ready")
         if self.when == "ready":
             world.once("break", lambda: world.fake.order("break", **self.broken))
-            world.fake.order("write", times=2)      # nothing else need happen meanwhile
+            self.write(world)
+            if world.fake.state()["status"] == "paused":
+                return      # somebody has stopped the guest, which writes nothing
         if self.when == "end":
             world.once("break", lambda: world.fake.arm(
                 on="job-complete" if self.end == "pivot" else "block-job-cancel", do="break",
@@ -48,6 +51,14 @@ class Stall:
             world.fake.order("mend")
             self.resume(world, jobs[0])
             self.finish(world, jobs, "ended")
+
+    @staticmethod
+    def write(world):
+        """The guest does, as nothing else need happen meanwhile."""
+        try:
+            world.fake.order("write", times=2)
+        except Died:
+            pass        # by the fault of this run: its job ends
 
     def wait_stalled(self, world, jobs):
         """Until one of them was told to have stalled, once upon a time, or to have ended."""
