@@ -24,15 +24,15 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
-#include "proto/limits.h"
 #include "proto/snapvm-errors.h"
 #include "qemu/agent-wire.h"
 
 #define AGENT_READ_BYTES (16 * 1024)    /* handled in one turn of the loop */
 #define AGENT_UNASKED_MAX (1024 * 1024) /* bytes without an answer in them */
-#define AGENT_NAP_MS 100                /* between such slow reads */
-#define AGENT_UNSENT_MAX (256 * 1024)   /* bytes that wait here for a peer that does not read */
-#define AGENT_CONNECT_MS 5000           /* for a listener whose backlog is full */
+#define AGENT_FRUITLESS_MAX 8         /* reads of lines without an answer, before we read slowly */
+#define AGENT_NAP_MS 100              /* between such slow reads */
+#define AGENT_UNSENT_MAX (256 * 1024) /* bytes that wait here for a peer that does not read */
+#define AGENT_CONNECT_MS 5000         /* for a listener whose backlog is full */
 #define AGENT_CONNECT_RETRY_MS 20
 
 struct agent_entry {
@@ -75,9 +75,9 @@ struct agent {
     unsigned corked;
 
     struct agent_wire wire;
-    size_t unasked;   /* bytes since the last answer */
-    size_t fruitless; /* and since the last call; lines for what they cost */
-    bool answered;    /* at least once on this connection */
+    size_t unasked;
+    unsigned fruitless;
+    bool answered; /* at least once on this connection */
 
     unsigned busy; /* callbacks of the loop in which we are */
     bool freed;    /* inside one of them: only the shell is left */
@@ -186,7 +186,7 @@ struct agent *agent_drop(struct agent *agent, const struct error *why)
 
 bool agent_has_answered(const struct agent *agent)
 {
-    return agent->answered;
+    return agent->answered && agent->unasked <= AGENT_UNASKED_MAX;
 }
 
 static int agent_unavailable(struct error *err, const struct agent *agent, const char *reason)
@@ -338,8 +338,8 @@ static void agent_take_too_long(struct agent *agent)
         agent_doubt(agent, &err);
 }
 
-/* A long line is skipped for little. What costs most is to understand lines, however short. */
-static void agent_take_lines(struct agent *agent, size_t size)
+/* What costs is to understand lines; a long one is skipped for next to nothing. */
+static void agent_take_lines(struct agent *agent)
 {
     bool lines = false;
 
@@ -357,15 +357,15 @@ static void agent_take_lines(struct agent *agent, size_t size)
             agent_take_answer(agent, &message);
         agent_message_deinit(&message);
     }
-    agent->fruitless += lines ? AGENT_READ_BYTES / 2 : size;
+    agent->fruitless += lines;
 }
 
-/* After each read: whether the guest only talks, for longer than any honest answer is. */
+/* After each read: whether the guest only talks. */
 static void agent_judge(struct agent *agent)
 {
     if (agent->unasked > AGENT_UNASKED_MAX) {
         agent_lose(agent, "it sends without being asked");
-    } else if (agent->fruitless > LIMIT_AGENT_LINE) {
+    } else if (agent->fruitless > AGENT_FRUITLESS_MAX) {
         event_del(agent->readable);
         timer_start(agent->timer, AGENT_NAP_MS);
     }
@@ -387,7 +387,7 @@ static void on_readable(evutil_socket_t fd, _unused_ short what, void *arg)
     } else {
         agent->unasked += (size_t)n;
         agent_wire_feed(&agent->wire, data, (size_t)n);
-        agent_take_lines(agent, (size_t)n);
+        agent_take_lines(agent);
         if (!agent->freed && agent->state == AGENT_UP)
             agent_judge(agent);
     }

@@ -37,8 +37,8 @@ struct agent *agent_drop(struct agent *agent, const struct error *why);
 
 bool agent_is_up(const struct agent *agent);
 
-/* Whether anything that was asked on this connection was answered: what only talks is connected
- * anew with a growing delay. */
+/* Whether anything that was asked on this connection was answered, and it was not lost for what it
+ * sent besides: what only talks is connected anew with a growing delay. */
 bool agent_has_answered(const struct agent *agent);
 
 enum agent_call {
