@@ -10,7 +10,8 @@
 
 `--only NAME` picks a scenario, `--at N[,M]` one crash, `--keep` leaves the failed worlds behind. A
 failure prints the command that repeats it. SNAPVM_TEST_ALL=1 or `--all` runs everything; a plain
-check has time for a share of the faults, now these, now those.
+check has time for all crashes of the main plans, and for a share of the others and of the faults,
+now these, now those.
 """
 
 import argparse
@@ -34,7 +35,7 @@ from fakeqemu import Died  # noqa: E402
 from settled import rows, unlisted  # noqa: E402
 from world import FOLDER, SHORT_TIMEOUTS, World, Wrong  # noqa: E402
 
-THIN = 3            # of so many faults a plain check tries one
+THIN = 3            # of so many faults, or crashes, a plain check tries one
 LIMIT = 500         # more boundaries than any plan has: a daemon that dies for ever is a failure
 QMP_FAULTS = ("refuse", "drop-before", "drop-after", "never-before", "never", "stop", "die-before",
               "die-after")
@@ -262,7 +263,7 @@ def one(options, scenarios, report):
             print(f"PASS {result.task.label()}: {result.outcome}")
 
 
-def series(scenario, options, pool, report, faults):
+def series(scenario, options, pool, report, faults, thin):
     started = time.monotonic()
     dry = run(Task(scenario), options.keep)
     if dry.error:
@@ -270,7 +271,7 @@ def series(scenario, options, pool, report, faults):
         return
     make = fault_tasks if faults else crash_tasks
     tasks = list(make(scenario, dry, options.all))
-    if faults and not options.all:
+    if thin and not options.all:
         tasks = tasks[random.randrange(THIN)::THIN]
     work = [(run_first, [(task, options.keep) for task in tasks])]
     if options.share and not faults:
@@ -286,7 +287,8 @@ def series(scenario, options, pool, report, faults):
     report.line(scenario, dry, results, time.monotonic() - started)
 
 
-def main(scenarios, faults=False):
+def main(scenarios, faults=False, thin=False):
+    """`thin`: a plain check does not kill at all boundaries of these. Of faults it never tries all."""
     options = arguments()
     reason = daemon.missing_program()
     if reason:
@@ -307,7 +309,7 @@ def main(scenarios, faults=False):
             with concurrent.futures.ProcessPoolExecutor(
                     options.jobs, multiprocessing.get_context("fork")) as pool:
                 for scenario in scenarios:
-                    series(scenario, options, pool, report, faults)
+                    series(scenario, options, pool, report, faults, thin or faults)
     finally:
         if not (options.keep and report.failures):
             shutil.rmtree(folder, ignore_errors=True)

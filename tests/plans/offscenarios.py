@@ -306,7 +306,8 @@ SNAPSHOTS = [
 
 INTERNALS = [
     Internal("off-internal-1", layers=1),
-    Internal("off-internal-3", disks=3, quick=True),
+    Internal("off-internal-2", disks=2, quick=True),
+    Internal("off-internal-3", disks=3),
 ]
 
 COMMITS = [
