@@ -133,6 +133,6 @@ void worker_run(struct worker *worker, worker_fn run, worker_fn done, worker_fn 
     *task = (struct task){.run = run, .done = done, .drop = drop, .arg = arg};
     pthread_mutex_lock(&worker->lock);
     STAILQ_INSERT_TAIL(&worker->waiting, task, link);
-    pthread_cond_signal(&worker->work);
     pthread_mutex_unlock(&worker->lock);
+    pthread_cond_signal(&worker->work); /* who is woken finds the lock free */
 }

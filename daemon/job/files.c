@@ -78,7 +78,7 @@ static struct file *file_task_add(struct file_task *task, unsigned image)
         .id = {.dev = record->dev, .ino = record->ino},
         .made = record->made,
         .known = record->ino != 0,
-        .other_boot = !process_of_this_boot(&task->job->record.qemu),
+        .other_boot = task->job->recovered && !process_of_this_boot(&task->job->record.qemu),
     };
     return file;
 }

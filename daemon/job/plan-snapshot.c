@@ -152,12 +152,13 @@ static void overlays_open(struct job *job)
     qmp_uncork(job_qmp(job));
 }
 
+/* The sync first: it goes on while QEMU opens them. */
 static void overlays_made(struct job *job, const struct error *err)
 {
     if (!err && job->domain->connected) {
-        overlays_open(job);
         job->outstanding++;
         files_sync_overlays(job, overlays_synced);
+        overlays_open(job);
     }
     overlays_part(job, err); /* away: the next step finds it so */
 }

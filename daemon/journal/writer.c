@@ -305,6 +305,6 @@ void writer_add(struct writer *writer, struct journal_txn *txn)
 {
     pthread_mutex_lock(&writer->lock);
     STAILQ_INSERT_TAIL(&writer->waiting, txn, link);
-    pthread_cond_signal(&writer->work);
     pthread_mutex_unlock(&writer->lock);
+    pthread_cond_signal(&writer->work); /* who is woken finds the lock free */
 }
