@@ -150,21 +150,24 @@ unsigned snapshot_count(const struct domain *domain)
     return HASH_COUNT(domain->snapshot_map);
 }
 
+static bool snapshot_is_inside(const struct record_snapshot *record, const char *file)
+{
+    for (unsigned i = 0; i < record->n_disks; i++) {
+        const struct record_snapshot_disk *disk = &record->disks[i];
+
+        if (strcmp(disk->mode, "internal") == 0 && disk->file && strcmp(disk->file, file) == 0)
+            return true;
+    }
+    return false;
+}
+
 unsigned snapshot_count_inside(const struct domain *domain, const char *file)
 {
     const struct snapshot *snapshot;
     unsigned n = 0;
 
-    TAILQ_FOREACH (snapshot, &domain->snapshots, link) {
-        const struct record_snapshot *record = &snapshot->record;
-        unsigned i = 0;
-
-        while (i < record->n_disks &&
-               !(strcmp(record->disks[i].mode, "internal") == 0 && record->disks[i].file &&
-                 strcmp(record->disks[i].file, file) == 0))
-            i++;
-        n += i < record->n_disks;
-    }
+    TAILQ_FOREACH (snapshot, &domain->snapshots, link)
+        n += snapshot_is_inside(&snapshot->record, file);
     return n;
 }
 

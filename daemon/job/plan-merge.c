@@ -338,6 +338,14 @@ static bool same(const char *a, const char *b)
     return a && b && strcmp(a, b) == 0;
 }
 
+static const char *merge_format_of(const struct job *job, const char *file)
+{
+    for (unsigned i = 0; i < job->record.n_images; i++)
+        if (strcmp(job->record.images[i].file, file) == 0)
+            return job->record.images[i].format;
+    return NULL;
+}
+
 /* An overlay that lies on something else now is no longer that of the layer that a snapshot froze,
  * which stays what it is. */
 static bool merge_leave_overlay(const struct job *job, struct record_snapshot *record)
@@ -346,15 +354,13 @@ static bool merge_leave_overlay(const struct job *job, struct record_snapshot *r
 
     for (unsigned i = 0; above && i < record->n_disks; i++) {
         struct record_snapshot_disk *disk = &record->disks[i];
-        const struct record_image *frozen = job->record.images;
 
         /* Without an overlay: also one that it had when its end was to be recorded first. */
         if (!same(disk->disk, above->disk) || !disk->backing ||
             (disk->file && !same(disk->file, above->file)))
             continue;
-        for (unsigned k = 0; k < job->record.n_images && !disk->backing_format; k++, frozen++)
-            if (same(frozen->file, disk->backing))
-                disk->backing_format = xstrdup(frozen->format);
+        if (!disk->backing_format)
+            xstrset(&disk->backing_format, merge_format_of(job, disk->backing));
         xstrset(&disk->file, NULL);
         return true;
     }
