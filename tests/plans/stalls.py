@@ -108,9 +108,18 @@ class Ending(Stall):
             return
         if self.end == "pivot":
             which = {"job": jobs[0]} if len(jobs) == 1 else {"jobs": jobs}
-            world.ask(f"end-{wait}", "job.pivot", wait=wait, **which)
+            if world.ask(f"end-{wait}", "job.pivot", wait=wait, **which) is None:
+                self.give_up(world, jobs)
         else:
             world.ask(f"end-{wait}", "job.cancel", job=jobs[0], wait=wait)
+
+
+    @staticmethod
+    def give_up(world, jobs):
+        """One of them has failed, so that none is pivoted: the others have to be cancelled."""
+        if len(jobs) > 1 and not world.fake.ended():
+            for job in jobs:
+                world.ask(f"give-up-{job}", "job.cancel", job=job, wait="ended")
 
 
 class CommitStall(Ending, Commit):
