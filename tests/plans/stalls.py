@@ -32,10 +32,10 @@ class Stall:
         for job in jobs if self.when != "running" and "break" not in world.done else ():
             world.call("job.wait", job=job, for_="ready")
         if self.when == "ready":
-            world.once("break", lambda: world.fake.order("break", **self.broken))
+            world.once("break", lambda: self.break_ready(world))
             self.write(world)
             if world.fake.state()["status"] == "paused":
-                return      # somebody has stopped the guest, which writes nothing
+                return      # the vCPUs are held for the end, which was asked for before a crash
         if self.when == "end":
             world.once("break", lambda: world.fake.arm(
                 on="job-complete" if self.end == "pivot" else "block-job-cancel", do="break",
@@ -51,6 +51,12 @@ class Stall:
             world.fake.order("mend")
             self.resume(world, jobs[0])
             self.finish(world, jobs, "ended")
+
+    def break_ready(self, world):
+        """It shows as soon as the guest writes, which may have been stopped by somebody."""
+        world.fake.order("break", **self.broken)
+        if world.scenario.running and world.fake.state()["status"] == "paused":
+            world.fake.qmp("cont")
 
     @staticmethod
     def write(world):
@@ -124,9 +130,19 @@ class Ending(Stall):
 
 class CommitStall(Ending, Commit):
     def begin(self, world):
-        jobs = [world.ask(f"commit-{target}", "block.commit", domain=DOMAIN, disk=target,
-                          active=True, wait="no") for target in world.chains]
-        return None if None in jobs else [job["id"] for job in jobs]
+        jobs = []
+        for target in world.chains:
+            job = world.ask(f"commit-{target}", "block.commit", domain=DOMAIN, disk=target,
+                            active=True, wait="no")
+            if job is None:
+                return None
+            jobs.append(job["id"])
+            if len(world.chains) > 1:
+                # QEMU may die of it, and the next one would be a commit of a guest that is shut off.
+                world.wait_begun(job["id"])
+                if world.fake.ended():
+                    return None
+        return jobs
 
 
 class CopyStall(Ending, Copy):
