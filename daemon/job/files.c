@@ -225,6 +225,15 @@ static void files_run_sync(void *arg)
             image_sync(task->files[i].path, &task->err);
 }
 
+static void files_run_sync_headers(void *arg)
+{
+    struct file_task *task = arg;
+
+    for (unsigned i = 0; i < task->n_files && !task->err.code; i++)
+        if (!file_is_missing(&task->files[i]))
+            image_sync_data(task->files[i].path, &task->err);
+}
+
 static void files_run_sync_image(void *arg)
 {
     struct file_task *task = arg;
@@ -368,6 +377,7 @@ static void files_run_look_at_header(void *arg)
     const struct file *file = &task->files[0];
     struct image_info info = {0};
 
+    image_sync_data(file->path, NULL);
     if (image_read(file->path, "qcow2", &info, NULL) == 0)
         task->yes = file->backing ? info.backing && strcmp(info.backing, file->backing) == 0
                                   : !info.backing;
@@ -478,6 +488,18 @@ void files_sync_image(struct job *job, unsigned image,
     task->done = done;
     file_task_add(task, image);
     files_run(task, files_run_sync_image);
+}
+
+void files_sync_headers(struct job *job, void (*done)(struct job *, const struct error *))
+{
+    struct file_task *task = xzalloc(sizeof(*task));
+
+    task->job = job;
+    task->done = done;
+    for (unsigned i = 0; i < job->record.n_images; i++)
+        if (strcmp(job->record.images[i].role, "above") == 0)
+            file_task_add(task, i);
+    files_run(task, files_run_sync_headers);
 }
 
 /* An overlay that the caller prepared is the caller's. */

@@ -21,6 +21,10 @@ void files_sync_overlays(struct job *job, void (*done)(struct job *, const struc
 void files_sync_image(struct job *job, unsigned image,
                       void (*done)(struct job *, const struct error *));
 
+/* Syncs every image of role "above" whose header QEMU or a tool has written; those that are gone
+ * are passed over. */
+void files_sync_headers(struct job *job, void (*done)(struct job *, const struct error *));
+
 /* Whether every overlay of a job is there whole, with the layer below in its header. Blocks: for
  * the time before the loop runs. */
 bool files_have_overlays(const struct job *job);
@@ -45,7 +49,7 @@ void files_remove_made(struct job *job, void (*done)(struct job *, const struct 
 void files_remove_worthless(struct job *job, void (*done)(struct job *, const struct error *));
 
 /* Tells whether the header of the image of role "above" names the image of role "base" as its
- * backing file, or, without one, none. */
+ * backing file, or, without one, none. It is synced first: what is told stays true. */
 void files_look_at_header(struct job *job, void (*done)(struct job *, bool names));
 
 /* Tells whether all overlays of a job are without data of their own; an overlay that is missing

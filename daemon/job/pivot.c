@@ -426,6 +426,29 @@ void pivot_tidy_act(struct job *job)
     qmp_uncork(job_qmp(job));
 }
 
+bool pivot_store_skip(const struct job *job)
+{
+    for (unsigned i = 0; i < job->record.n_images; i++)
+        if (strcmp(job->record.images[i].role, "above") == 0)
+            return false;
+    return true;
+}
+
+static void pivot_stored(struct job *job, const struct error *err)
+{
+    if (err) {
+        log_warning("job %lld: the merged layers are kept: %s", (long long)job->record.id,
+                    err->message);
+        job->record.flags &= ~(unsigned)JOB_DELETE;
+    }
+    job_acted(job, NULL);
+}
+
+void pivot_store_act(struct job *job)
+{
+    files_sync_headers(job, pivot_stored);
+}
+
 static bool wants_removal(const struct job *job)
 {
     return job_has(job, JOB_DELETE) && !job_has(job, JOB_REVERSED);

@@ -43,6 +43,11 @@ void pivot_reverse_note(struct job *job, struct journal_txn *txn);
 enum seen pivot_tidy_probe(const struct job *job, const struct view *view);
 void pivot_tidy_act(struct job *job);
 
+/* Syncs the headers above merged layers (role "above"): until then the host's end could bring back
+ * the old ones, which name those layers. If it fails these are kept. */
+bool pivot_store_skip(const struct job *job);
+void pivot_store_act(struct job *job);
+
 /* Removes what the pivot made worthless, for the jobs that ask for it, and copies to which QEMU
  * failed to switch. */
 bool pivot_remove_skip(const struct job *job);

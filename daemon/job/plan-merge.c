@@ -6,7 +6,7 @@
  *
  * Before that the header leads through the merged layers, where all that was copied reads the same;
  * after it, past them. So whoever dies, the header tells which of the two it is, and both are
- * right. */
+ * right. It is synced before anything is made of what it tells. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -244,11 +244,15 @@ static const struct step merge_steps[] = {
      .image = "the active layer",
      .lives = "the job and the nodes in QEMU",
      .gone = "header above: completed"},
+    {.name = "merge-store",
+     .act = pivot_store_act,
+     .does = "sync the header above",
+     .image = "the active layer; old and new chain read right"},
     {.name = "merge-remove",
      .act = pivot_remove_act,
      .skip = pivot_remove_skip,
      .does = "remove the merged layers if asked, after proof that nothing uses them",
-     .image = "the active layer"},
+     .image = "the active layer; the new chain"},
     {.name = "merge-settle",
      .act = settle_act,
      .flags = STEP_END,
@@ -271,6 +275,24 @@ static void merge_drop_layers(struct job *job)
             }
 }
 
+/* The record of the chain with them: it may have been written while QEMU's header was not synced
+ * yet, and the host has ended since. */
+static void merge_raise_layers(struct job *job)
+{
+    struct record_disk *disk = disk_find(job->domain, job->record.disk);
+    int at = record_disk_place(disk, job_image(job, NULL, "above")->file);
+
+    for (unsigned i = 0; at >= 0 && i < job->record.n_images; i++) {
+        const struct record_image *image = &job->record.images[i];
+
+        if (!leg_merges(image))
+            continue;
+        if ((unsigned)++at == disk->n_chain || strcmp(disk->chain[at].file, image->file) != 0)
+            record_disk_insert_layer(disk, (unsigned)at, image->file, image->format)->virtual_size =
+                image->virtual_size;
+    }
+}
+
 static void offline_removed(struct job *job, const struct error *err _unused_)
 {
     job_offline_done(job, "completed", NULL);
@@ -289,6 +311,7 @@ static void offline_looked(struct job *job, bool merged)
             job_offline_done(job, "completed", NULL);
         return;
     }
+    merge_raise_layers(job);
     if (job_has(job, JOB_CANCEL)) {
         job_offline_done(job, "cancelled", NULL);
         return;

@@ -105,6 +105,11 @@ static const struct step off_merge_steps[] = {
      .does = "write the base as backing file into each header that names a merged layer; one that "
              "somebody has open is waited for",
      .image = "the new chain; the old headers read right too"},
+    {.name = "off-store",
+     .act = pivot_store_act,
+     .skip = pivot_store_skip,
+     .does = "sync those headers: QEMU, or a tool, may have written them before it died",
+     .image = "the new chain; the old headers read right too"},
     {.name = "off-remove",
      .act = pivot_remove_act,
      .flags = STEP_RECORD,

@@ -43,17 +43,9 @@ struct strand strand_next(const struct job *job, const struct strand *strand)
     return strand_from(job, (unsigned)(strand->base - job->record.images) + 1);
 }
 
-static int chain_place(const struct record_disk *disk, const char *file)
-{
-    for (unsigned i = 0; disk && i < disk->n_chain; i++)
-        if (strcmp(disk->chain[i].file, file) == 0)
-            return (int)i;
-    return -1;
-}
-
 int strand_place(const struct job *job, const struct strand *strand)
 {
-    return chain_place(disk_find(job->domain, strand->top->disk), strand->top->file);
+    return record_disk_place(disk_find(job->domain, strand->top->disk), strand->top->file);
 }
 
 void strands_lower(struct job *job)
@@ -69,23 +61,16 @@ void strands_lower(struct job *job)
 
 static void strand_raise(struct record_disk *disk, const struct strand *strand, unsigned base)
 {
-    for (const struct record_image *image = strand->top; image < strand->base; image++) {
-        struct record_layer layer;
-
-        record_disk_add_layer(disk, image->file, image->format);
-        layer = disk->chain[disk->n_chain - 1];
-        layer.virtual_size = image->virtual_size;
-        memmove(disk->chain + base + 1, disk->chain + base,
-                (disk->n_chain - 1 - base) * sizeof(*disk->chain));
-        disk->chain[base++] = layer;
-    }
+    for (const struct record_image *image = strand->top; image < strand->base; image++)
+        record_disk_insert_layer(disk, base++, image->file, image->format)->virtual_size =
+            image->virtual_size;
 }
 
 void strands_raise(struct job *job)
 {
     for (struct strand s = strand_first(job); s.top; s = strand_next(job, &s)) {
         struct record_disk *disk = disk_find(job->domain, s.top->disk);
-        int base = chain_place(disk, s.base->file);
+        int base = record_disk_place(disk, s.base->file);
 
         if (base >= 0 && strand_place(job, &s) < 0)
             strand_raise(disk, &s, (unsigned)base);
@@ -147,7 +132,8 @@ static const char *inside_worth(const struct job *job, unsigned i)
             return job->record.images[k].state;
     if (evidence_of(job, image)->gone)
         return "removed";
-    return chain_place(disk_find(job->domain, image->disk), image->file) > 0 ? "backing" : "valid";
+    return record_disk_place(disk_find(job->domain, image->disk), image->file) > 0 ? "backing"
+                                                                                   : "valid";
 }
 
 void strands_conclude(struct job *job)

@@ -132,6 +132,17 @@ struct record_layer *record_disk_add_layer(struct record_disk *disk, const char 
     return layer;
 }
 
+struct record_layer *record_disk_insert_layer(struct record_disk *disk, unsigned at,
+                                              const char *file, const char *format)
+{
+    struct record_layer layer = *record_disk_add_layer(disk, file, format);
+
+    memmove(&disk->chain[at + 1], &disk->chain[at],
+            (disk->n_chain - 1 - at) * sizeof(*disk->chain));
+    disk->chain[at] = layer;
+    return &disk->chain[at];
+}
+
 struct record_image *record_job_add_image(struct record_job *job, const char *disk,
                                           const char *role, const char *file)
 {
@@ -180,6 +191,14 @@ void record_snapshot_copy(struct record_snapshot *to, const struct record_snapsh
         disk->backing = xstrdup(from->disks[i].backing);
         disk->backing_format = xstrdup(from->disks[i].backing_format);
     }
+}
+
+int record_disk_place(const struct record_disk *disk, const char *file)
+{
+    for (unsigned i = 0; disk && i < disk->n_chain; i++)
+        if (strcmp(disk->chain[i].file, file) == 0)
+            return (int)i;
+    return -1;
 }
 
 void record_disk_drop_layers(struct record_disk *disk, unsigned first, unsigned n)

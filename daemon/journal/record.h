@@ -149,16 +149,21 @@ void record_snapshot_deinit(struct record_snapshot *snapshot);
 void record_debt_deinit(struct record_debt *debt);
 void record_request_deinit(struct record_request *request);
 
-/* Appends a zeroed element and returns it; the pointers of the array move with the next one. */
+/* Appends a zeroed element, or inserts it, and returns it; the pointers of the array move with the next one. */
 struct record_disk *record_domain_add_disk(struct record_domain *domain, const char *target);
 struct record_layer *record_disk_add_layer(struct record_disk *disk, const char *file,
                                            const char *format);
+struct record_layer *record_disk_insert_layer(struct record_disk *disk, unsigned at,
+                                              const char *file, const char *format);
 struct record_image *record_job_add_image(struct record_job *job, const char *disk,
                                           const char *role, const char *file);
 struct record_snapshot_disk *record_snapshot_add_disk(struct record_snapshot *snapshot,
                                                       const char *disk);
 
 void record_snapshot_copy(struct record_snapshot *to, const struct record_snapshot *from);
+
+/* Where a file stands in the chain of a disk, -1 when it does not; the disk may be NULL. */
+int record_disk_place(const struct record_disk *disk, const char *file);
 
 /* Drops the layers of a disk above or below: the first n layers, or all from n on. */
 void record_disk_drop_layers(struct record_disk *disk, unsigned first, unsigned n);

@@ -91,6 +91,13 @@ class World:
         assert set(sources) == set(FILE_SYSTEMS), sources
         return Reader(self.root).check(sources, machine.acked())
 
+    def prepared(self):
+        """What durable.py tries begins."""
+
+    def die(self, machine):
+        """And its end."""
+        machine.kill()
+
     def close(self):
         for connection in self.connections:
             connection.close()
@@ -136,11 +143,11 @@ def some(name, items):
     return items if os.environ.get("SNAPVM_TEST_ALL") else items[zlib.crc32(name.encode()) % 3::3]
 
 
-def run_case(function):
+def run_case(function, make):
     """'ok', 'skip' or 'not ok', with the time that it took."""
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="snapvm-") as root:
-        world = World(root)
+        world = make(root)
         try:
             function(world)
             result, detail = "ok", ""
@@ -170,9 +177,9 @@ def missing_guest():
         return str(error)
 
 
-def main(guests=True, reason=None):
+def main(guests=True, reason=None, world=World):
     """Runs the cases that the command line names; without `guests` none of them starts one.
-    `reason`: why none of them can be played here, if there is one."""
+    `reason`: why none of them can be played here, if there is one; `world` is what each gets."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     reason = reason or missing_program() or (missing_guest() if guests else None)
     if reason:
@@ -182,7 +189,7 @@ def main(guests=True, reason=None):
     unknown = set(wanted) - {function.__name__ for function in _cases}
     if unknown:
         sys.exit(f"no such case: {', '.join(sorted(unknown))}")
-    results = [run_case(function) for function in _cases
+    results = [run_case(function, world) for function in _cases
                if not wanted or function.__name__ in wanted]
     print(f"{results.count('ok')} of {len(results)} ok, {results.count('skip')} skipped")
     sys.exit(1 if "not ok" in results else 0)
