@@ -52,6 +52,8 @@ def dead_when_ended(world, machine, client, follower, result, method, **params):
     chain = [layer["file"] for layer in disk["chain"]]
     equal([read_header(path).backing for path in chain], [*chain[1:], None], "headers")
     machine.check("vda", image_blockdev(chain[0], disk["format"]))
+    findings = world.client().call("domain.check", domain=machine.name)["findings"]
+    equal([found for found in findings if found["level"] != "info"], [], "findings")
     return chain
 
 
@@ -227,4 +229,28 @@ def snapshot(world):
         before = machine.eyes.chain("vda")
         after = dead_when_ended(world, machine, client, follower, "completed", "snapshot.create",
                                   domain=machine.name, name="last")
+        equal(after[1:], before, "chain")
+
+
+@case
+def snapshot_inside(world):
+    for machine, client, follower in ways(world):
+        if machine.driver != "qcow2":
+            continue
+        before = machine.eyes.chain("vda")
+        after = dead_when_ended(world, machine, client, follower, "completed", "snapshot.create",
+                                domain=machine.name, name="last",
+                                disks=[{"disk": "vda", "mode": "internal"}])
+        equal(after, before, "chain")
+
+
+@case
+def snapshot_with_memory(world):
+    for machine, client, follower in ways(world):
+        before = machine.eyes.chain("vda")
+        machine.eyes.call("cont")
+        memory = str(machine.images / "memory")
+        after = dead_when_ended(world, machine, client, follower, "completed", "snapshot.create",
+                                domain=machine.name, name="last",
+                                memory={"mode": "external", "file": memory})
         equal(after[1:], before, "chain")
