@@ -320,6 +320,9 @@ void engine_end(struct job *job, const char *result)
     for (unsigned i = 0; i < job->n_members; i++)
         engine_tell(job->members[i], txn, "job.ended");
     job->phase = PHASE_ENDING;
+    /* An alarm of a phase before would end it once more while the journal takes its time. */
+    if (job->timer)
+        event_del(job->timer);
     journal_commit(txn, "end", engine_ended, job);
 }
 
