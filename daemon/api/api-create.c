@@ -217,6 +217,8 @@ static int create_add_named(const struct create *create, json_object *named, str
     const struct job *job = create->job;
     const char *mode = json_string(named, "mode"), *format = json_string(named, "format");
     const char *file = json_string(named, "file");
+    bool inside = mode ? strcmp(mode, "internal") == 0
+                       : create_memory_is_inside(call_params(create->call));
     bool reuse = json_flag(named, "reuse", 0);
     struct record_disk *disk = disk_need(job->domain, json_string(named, "disk"), err);
 
@@ -228,13 +230,13 @@ static int create_add_named(const struct create *create, json_object *named, str
         return 0;
     if (mode && strcmp(mode, "manual") == 0)
         return unsupported(err, "manual snapshots");
-    if (mode && strcmp(mode, "internal") == 0 && (file || reuse))
+    if (inside && (file || reuse))
         return bad_param(err, "disks",
                          "an internal snapshot lies in the disk's own image: leave "
                          "file and reuse out");
     if (format && strcmp(format, "qcow2") != 0)
         return unsupported(err, "overlays of another format than qcow2");
-    if (mode && strcmp(mode, "internal") == 0)
+    if (inside)
         return create_add_internal(create, disk, err);
     if (reuse && !file)
         return bad_param(err, "disks", "reuse needs the file that is to be used");
@@ -279,6 +281,7 @@ static int create_add_disks(const struct create *create, struct error *err)
 {
     json_object *disks = json_array(call_params(create->call), "disks");
     struct domain *domain = create->job->domain;
+    bool inside = create_memory_is_inside(call_params(create->call));
 
     for (size_t i = 0; disks && i < json_object_array_length(disks); i++)
         if (create_add_named(create, json_object_array_get_idx(disks, i), err) < 0)
@@ -287,7 +290,10 @@ static int create_add_disks(const struct create *create, struct error *err)
     for (unsigned i = 0; i < domain->record.n_disks && !disks; i++) {
         struct record_disk *disk = &domain->record.disks[i];
 
-        if (!create_why_not(create, disk) && create_add(create, disk, NULL, false, err) < 0)
+        if (create_why_not(create, disk))
+            continue;
+        if ((inside ? create_add_internal(create, disk, err)
+                    : create_add(create, disk, NULL, false, err)) < 0)
             return -1;
     }
     if (create->job->record.n_images == 0)

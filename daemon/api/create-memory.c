@@ -16,20 +16,28 @@ static int bad_param(struct error *err, const char *param, const char *sentence)
     return error_text(err, "param", param);
 }
 
-/* A guest that is paused cannot be left as it is: what gives its images back to QEMU behind the
- * migration is `cont` alone. */
-static int memory_check_state(const struct domain *domain, struct error *err)
+bool create_memory_is_inside(json_object *params)
+{
+    const char *mode = json_string(json_sub(params, "memory"), "mode");
+
+    return mode && strcmp(mode, "internal") == 0;
+}
+
+/* A guest that is paused cannot be left as it is by a migration: what gives its images back to QEMU
+ * behind it is `cont` alone. */
+static int memory_check_state(const struct domain *domain, bool inside, struct error *err)
 {
     const char *state = domain_state(domain);
 
     if (strcmp(state, "shutoff") == 0)
         error_set(err, SNAPVM_ERROR_INVALID_STATE,
                   "domain %s is shut off and has no memory: ask without it", domain->record.name);
-    else if (strcmp(state, "paused") == 0)
-        error_set(err, SNAPVM_ERROR_INVALID_STATE,
-                  "domain %s is paused, and its memory is saved only while it runs: let it go on, "
-                  "or ask without memory",
-                  domain->record.name);
+    else if (!inside && strcmp(state, "paused") == 0)
+        error_set(
+            err, SNAPVM_ERROR_INVALID_STATE,
+            "domain %s is paused, and its memory is saved to a file only while it runs: let it go "
+            "on, or ask for internal memory",
+            domain->record.name);
     else
         return 0;
     return error_text(err, "state", state);
@@ -56,20 +64,33 @@ static int memory_check_freeze(const struct domain *domain, json_object *params,
 int create_memory_check(const struct domain *domain, json_object *params, struct error *err)
 {
     json_object *memory = json_sub(params, "memory");
-    const char *mode = json_string(memory, "mode");
 
     if (!memory)
         return 0;
-    if (mode && strcmp(mode, "external") != 0) {
-        error_set(err, SNAPVM_ERROR_UNSUPPORTED,
-                  "this snapvmd has no internal snapshots of memory");
-        return error_text(err, "feature", "internal snapshots of memory");
-    }
+    if (create_memory_is_inside(params) && json_string(memory, "file"))
+        return bad_param(err, "memory", "memory inside an image lies in no file of its own");
     if (json_flag(params, "disk_only", 0))
         return bad_param(err, "memory", "a snapshot of the disks only has no memory");
-    if (memory_check_state(domain, err) < 0 || memory_check_freeze(domain, params, err) < 0)
+    if (memory_check_state(domain, create_memory_is_inside(params), err) < 0 ||
+        memory_check_freeze(domain, params, err) < 0)
+        return -1;
+    if (create_memory_is_inside(params) && strcmp(domain_state(domain), "unknown") != 0 &&
+        domain_need_feature(domain, QMP_FEATURE_SNAPSHOT_JOBS, err) < 0)
         return -1;
     return job_need_free(domain, err); /* those of somebody else are looked for by the job */
+}
+
+/* QEMU takes the two in different jobs, between which the guest goes on. */
+static int memory_add_inside(struct job *job, struct error *err)
+{
+    if (!job_image(job, NULL, "overlay")) {
+        snapshot_job_add_memory_inside(job);
+        return 0;
+    }
+    error_set(err, SNAPVM_ERROR_UNSUPPORTED,
+              "memory inside an image goes with snapshots inside images: QEMU takes no overlays at "
+              "the same instant; leave their disks out, or ask for external memory");
+    return error_text(err, "feature", "memory inside an image beside overlays");
 }
 
 int create_memory_add(const struct conf *conf, struct job *job, json_object *params,
@@ -81,6 +102,8 @@ int create_memory_add(const struct conf *conf, struct job *job, json_object *par
 
     if (!memory)
         return 0;
+    if (create_memory_is_inside(params))
+        return memory_add_inside(job, err);
     if (internal_has(job)) {
         error_set(
             err, SNAPVM_ERROR_UNSUPPORTED,

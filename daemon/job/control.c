@@ -260,6 +260,8 @@ static bool control_can_cancel(const struct job *job)
         return job_is_before(job, "delete-flush");
     if (job_is_merging(job))
         return job_at(job, "merge-start") || job_at(job, "merge-converge");
+    if (job->plan == &plan_memory_inside)
+        return job_is_before(job, "inside-save");
     return (job->plan == &plan_snapshot || job->plan == &plan_memory) && !job_at(job, "switch");
 }
 

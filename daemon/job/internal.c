@@ -40,12 +40,24 @@ static struct view_node *internal_node(const struct job *job, const struct view 
     return disk ? view_layer(view, disk->root) : NULL;
 }
 
+/* Whether the guest's memory has to be with the snapshot in this image. */
+static bool internal_has_memory(const struct job *job, const struct record_image *image)
+{
+    const struct record_image *memory = job_image(job, NULL, "memory");
+
+    return memory && memory->node && strcmp(memory->file, image->file) == 0;
+}
+
 bool internal_all_in_view(const struct job *job, const struct view *view)
 {
     for (unsigned i = 0; i < job->record.n_images; i++) {
         const struct record_image *image = &job->record.images[i];
+        const struct view_snapshot *seen;
 
-        if (internal_is(image) && !view_node_snapshot(internal_node(job, view, image), image->node))
+        if (!internal_is(image))
+            continue;
+        seen = view_node_snapshot(internal_node(job, view, image), image->node);
+        if (!seen || (internal_has_memory(job, image) && !seen->memory))
             return false;
     }
     return true;
@@ -59,16 +71,20 @@ void internal_put_in_view(const struct job *job)
                                                     : NULL;
 
         if (node && !view_node_snapshot(node, image->node))
-            view_node_add_snapshot(node, image->node);
+            view_node_add_snapshot(node, image->node)->memory = internal_has_memory(job, image);
     }
 }
 
 bool internal_all_inside(const struct job *job)
 {
-    for (unsigned i = 0; i < job->record.n_images; i++)
-        if (internal_is(&job->record.images[i]) &&
-            !evidence_of(job, &job->record.images[i])->inside.has)
+    for (unsigned i = 0; i < job->record.n_images; i++) {
+        const struct record_image *image = &job->record.images[i];
+        const struct image_inside *inside = &evidence_of(job, image)->inside;
+
+        if (internal_is(image) &&
+            (!inside->has || (internal_has_memory(job, image) && !inside->memory)))
             return false;
+    }
     return true;
 }
 

@@ -88,10 +88,11 @@ struct job {
     unsigned merged; /* of what the present act does one after another: how many it began */
     bool touched;    /* what a snapshot froze that is deleted was written to */
     struct {
-        bool accepted; /* QEMU has taken our migration */
+        bool accepted; /* QEMU has taken our migration, or job */
         bool begun;    /* the file has something in it */
         bool foreign;  /* the migration that is under way is not ours */
-    } memory;          /* of the guest, while it is saved: memory.h */
+        void (*then)(struct job *);
+    } memory; /* of the guest, while it is saved: memory.h */
     struct {
         bool sync_writes;
         int64_t granularity, buf_size;

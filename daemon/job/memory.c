@@ -255,7 +255,7 @@ static void memory_calmed(void *arg, bool confirmed, int64_t count _unused_)
 
     if (confirmed) {
         debt_strike(job->domain, NULL); /* the job goes on without a freeze, and has none to thaw */
-        memory_stop(job);
+        job->memory.then(job);
         return;
     }
     error_set(&err, SNAPVM_ERROR_QUIESCE_FAILED,
@@ -265,12 +265,18 @@ static void memory_calmed(void *arg, bool confirmed, int64_t count _unused_)
     job_failed(job, &err);
 }
 
-void memory_hold_act(struct job *job)
+void memory_calm(struct job *job, void (*then)(struct job *))
 {
+    job->memory.then = then;
     if (memory_is_doubtful(job))
         debt_collect(job->engine, job->domain, memory_calmed, job);
     else
-        memory_stop(job);
+        then(job);
+}
+
+void memory_hold_act(struct job *job)
+{
+    memory_calm(job, memory_stop);
 }
 
 static void memory_released(void *arg, const struct error *err)

@@ -20,11 +20,14 @@ void memory_hand_note(struct job *job, struct journal_txn *txn);
 void memory_hand_act(struct job *job);
 void memory_hand_undo(struct job *job);
 
-/* hold: stop. A freeze that the agent did not answer is taken back before: the saved memory would
- * hold it, and obey it when it is started. */
+/* hold: memory_calm, then stop. */
 enum seen memory_hold_probe(const struct job *job, const struct view *view);
 void memory_hold_act(struct job *job);
 void memory_hold_undo(struct job *job);
+
+/* Takes back a freeze that was sent and not answered well, if there is one, and goes on with
+ * `then`: what is saved would hold it, and obey it when it is started. */
+void memory_calm(struct job *job, void (*then)(struct job *));
 
 /* save: the migration, to its end. */
 enum seen memory_save_probe(const struct job *job, const struct view *view);

@@ -30,7 +30,7 @@ void snapshot_drop(struct job *job)
 {
     job->committed = true; /* the way back is the only way on */
     job->record.flags &= ~(unsigned)JOB_UNDOING;
-    job_go(job, &plan_drop, "drop");
+    job_go(job, job_image(job, NULL, "memory") ? &plan_memory_drop : &plan_drop, "drop");
 }
 
 static void drop_settle_act(struct job *job)
@@ -51,6 +51,16 @@ static const struct step drop_steps[] = {
      .flags = STEP_END,
      .does = "outcome and event in one commit",
      .image = "what it was"},
+};
+
+const struct plan plan_memory_drop = {
+    .name = "memory-snapshot",
+    .steps = drop_steps,
+    .n_steps = sizeof(drop_steps) / sizeof(drop_steps[0]),
+    .undone = "rolled-back",
+    .look = evidence_look,
+    .resume = drop_resume,
+    .conclude = memory_inside_conclude,
 };
 
 const struct plan plan_drop = {

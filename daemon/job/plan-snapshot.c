@@ -91,7 +91,7 @@ static bool names_skip(const struct job *job)
     return !internal_has(job);
 }
 
-static void names_act(struct job *job)
+void names_act(struct job *job)
 {
     xstrset(&job->record.state, "running");
     internal_check_free(job, job_filed);
@@ -363,10 +363,17 @@ static const struct step snapshot_steps[] = {
 
 /* --- hooks --- */
 
-/* It is not known yet that the names are free: what is inside the images is a stranger's. */
-static bool snapshot_is_unbegun(const struct job *job)
+bool snapshot_is_unbegun(const struct job *job)
 {
-    return strcmp(job_step(job)->name, "names") == 0;
+    return job_step(job)->act == names_act;
+}
+
+int snapshot_refuse_late(struct error *err)
+{
+    return error_set(
+        err, SNAPVM_ERROR_QEMU_GONE,
+        "snapvmd was restarted, or its connection to QEMU was lost, before the snapshot "
+        "was taken: everything is as it was, ask again");
 }
 
 /* A snapshot is of the moment at which it was asked for: after a restart it is not taken late. */
@@ -374,10 +381,7 @@ int snapshot_forward(const struct job *job, const struct view *view, struct erro
 {
     if (!snapshot_is_unbegun(job) && switch_probe(job, view) == HOLDS)
         return 0;
-    return error_set(
-        err, SNAPVM_ERROR_QEMU_GONE,
-        "snapvmd was restarted, or its connection to QEMU was lost, before the snapshot "
-        "was taken: everything is as it was, ask again");
+    return snapshot_refuse_late(err);
 }
 
 /* The first record is the only one before the end: the transaction may have gone out. */

@@ -3,10 +3,10 @@
 #include <string.h>
 
 static const struct plan *const plans[] = {
-    &plan_snapshot,   &plan_back,       &plan_drop,          &plan_off_snapshot, &plan_commit,
-    &plan_copy,       &plan_keep,       &plan_copied,        &plan_merge,        &plan_pull,
-    &plan_off_commit, &plan_off_active, &plan_delete_inside, &plan_delete,       &plan_off_delete,
-    &plan_off_revert, &plan_memory,     &plan_memory_back,
+    &plan_snapshot,   &plan_back,       &plan_drop,          &plan_off_snapshot,  &plan_commit,
+    &plan_copy,       &plan_keep,       &plan_copied,        &plan_merge,         &plan_pull,
+    &plan_off_commit, &plan_off_active, &plan_delete_inside, &plan_delete,        &plan_off_delete,
+    &plan_off_revert, &plan_memory,     &plan_memory_back,   &plan_memory_inside, &plan_memory_drop,
 };
 
 #define N_PLANS (sizeof(plans) / sizeof(plans[0]))

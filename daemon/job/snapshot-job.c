@@ -187,8 +187,10 @@ static void snapshot_note_metadata(struct job *job, struct journal_txn *txn)
         .parent = xstrdup(domain->record.current_snapshot),
         .description = xstrdup(job->record.description),
         .state = xstrdup(job->record.guest_state),
-        .memory = xstrdup(memory ? "external" : "no"),
-        .memory_file = memory ? xstrdup(memory->file) : NULL,
+        .memory = xstrdup(!memory        ? "no"
+                          : memory->node ? "internal"
+                                         : "external"),
+        .memory_file = memory && !memory->node ? xstrdup(memory->file) : NULL,
         .quiesced = job_has(job, JOB_QUIESCED),
         .quiesce_error = xstrdup(job->record.quiesce_error),
         .created = clock_now(),

@@ -33,7 +33,12 @@ void snapshot_job_add_internal(struct job *job, struct record_disk *disk);
 /* Makes it a snapshot with the guest's memory, in a new file: an absolute path. The guest runs. */
 void snapshot_job_add_memory(struct job *job, const char *file);
 
+/* The same inside the images of a live guest: all its disks are such snapshots. */
+void snapshot_job_add_memory_inside(struct job *job);
+
 /* --- shared by the plans of a snapshot job --- */
+
+void names_act(struct job *job);
 
 enum seen overlays_probe(const struct job *job, const struct view *view);
 void overlays_note(struct job *job, struct journal_txn *txn);
@@ -44,6 +49,13 @@ bool freeze_skip(const struct job *job);
 enum seen switch_probe(const struct job *job, const struct view *view);
 void switch_act(struct job *job);
 bool thaw_skip(const struct job *job);
+
+/* Whether it is not known yet that the names are free: what is inside the images is a stranger's.
+ */
+bool snapshot_is_unbegun(const struct job *job);
+
+/* The error of a snapshot that would be taken late, after a restart. */
+int snapshot_refuse_late(struct error *err);
 
 /* Whether what was taken is not what was asked for: not quiesced, or without its memory. */
 bool snapshot_is_void(const struct job *job);
@@ -71,7 +83,8 @@ void snapshot_drop(struct job *job);
 /* What the end's record holds: metadata, the current snapshot, events. */
 void snapshot_settle_note(struct job *job, struct journal_txn *txn);
 
-/* plan::conclude of all of them. */
+/* plan::conclude of all of them, and of those with memory inside. */
 void snapshot_conclude(struct job *job, const char *result);
+void memory_inside_conclude(struct job *job, const char *result);
 
 #endif

@@ -15,7 +15,7 @@ enum qmp_feature {
     QMP_FEATURE_STOP,        /* stop and cont (a storage daemon has none) */
     QMP_FEATURE_HMP,         /* human-monitor-command, for flushes */
     QMP_FEATURE_SET_ACTION,
-    QMP_FEATURE_SNAPSHOT_JOBS, /* snapshot-save, -load, -delete */
+    QMP_FEATURE_SNAPSHOT_JOBS, /* snapshot-save, -load */
     QMP_FEATURE_STREAM_BOTTOM, /* block-stream bottom */
     QMP_FEATURE_MIRROR,        /* blockdev-mirror with auto-finalize */
     QMP_FEATURE_SYNC_WRITES,   /* blockdev-mirror copy-mode */

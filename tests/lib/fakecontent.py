@@ -33,6 +33,7 @@ class Content:
         self.images = {}        # key -> {"data": {slot: n}, "flushed": {slot: n}}
         self.promised = {}      # disk -> {slot: n}
         self.writes = {}        # disk -> n of the last write
+        self.states = {}        # "key name" of one with memory -> what the guest counted on
         self.inside = {}        # key -> {name of a snapshot inside the image: {slot: n}}
 
     def image(self, key):
@@ -86,6 +87,24 @@ class Content:
     def forget(self, key, name):
         self.inside.get(key, {}).pop(name, None)     # it may have been there from the start
 
+    def save(self, key, name):
+        """The guest's memory with a snapshot inside an image."""
+        self.states[f"{key} {name}"] = {
+            "writes": dict(self.writes),
+            "promised": {disk: dict(slots) for disk, slots in self.promised.items()}}
+
+    def go_back(self, key, name):
+        """An image becomes what a snapshot inside it holds."""
+        held = self.inside[key][name]
+        self.images[key] = {"data": dict(held), "flushed": dict(held)}
+
+    def load(self, key, name, disks):
+        """What the guest counts on is what it did then, as far as these disks go."""
+        state = self.states[f"{key} {name}"]
+        for disk in disks:
+            self.writes[disk] = state["writes"][disk]
+            self.promised[disk] = dict(state["promised"][disk])
+
     def flush_all(self):
         for key in self.images:
             self.flush(key)
@@ -129,13 +148,14 @@ class Content:
 
     def to_json(self):
         return {"images": self.images, "promised": self.promised, "writes": self.writes,
-                "inside": self.inside}
+                "inside": self.inside, "states": self.states}
 
     @classmethod
     def from_json(cls, value):
         """JSON has made the slots strings."""
         content = cls()
         content.writes = value["writes"]
+        content.states = value["states"]
         content.promised = {disk: _slots(slots) for disk, slots in value["promised"].items()}
         content.images = {key: {name: _slots(slots) for name, slots in image.items()}
                           for key, image in value["images"].items()}

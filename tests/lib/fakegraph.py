@@ -22,6 +22,10 @@ import fakeqcow2
 from fakecontent import image_key
 
 
+class Killed(Exception):
+    """QEMU dies here, and undoes nothing."""
+
+
 class QmpError(Exception):
     def __init__(self, desc, cls="GenericError"):
         super().__init__(desc)

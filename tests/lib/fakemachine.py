@@ -14,18 +14,15 @@ import os
 import fakeqcow2
 import fakeschema
 import fakeshow
+import fakestate
 from fakecontent import Content
-from fakegraph import Backend, Graph, QmpError
+from fakegraph import Backend, Graph, Killed, QmpError
 from fakejobs import start_commit
 from fakemigrate import Migration
 from fakemirror import start_mirror
 from fakestream import start_stream
 
 VERSION = {"qemu": {"major": 7, "minor": 2, "micro": 22}, "package": "fake"}
-
-
-class Killed(Exception):
-    """QEMU dies here, and undoes nothing."""
 
 
 class Machine:
@@ -44,6 +41,8 @@ class Machine:
         self.job_faults = []        # {"stage", "desc", "disk": None for any}
         self.broken = []            # images that cannot be read or written
         self.switches = []          # one entry a transaction that switched disks
+        self.loads = []             # one entry a way back to one
+        self.saves = []             # one entry a snapshot with memory inside the images
         self.die_behind = None      # so many actions of the next transaction
         self.send_event = lambda name, data: None
         self.quitting = False
@@ -138,6 +137,9 @@ class Machine:
             job.go_on()
         self.migration.go_on()
 
+    def block_jobs(self):
+        return [job for job in self.jobs.values() if not isinstance(job, fakestate.StateJob)]
+
     def job_fault(self, stage, job):
         for fault in self.job_faults:
             if fault["stage"] == stage and job.id.endswith(fault.get("disk") or ""):
@@ -188,13 +190,13 @@ class Machine:
         return fakeshow.device_drive(self.graph, arguments["path"], arguments["property"])
 
     def do_x_debug_query_block_graph(self, _):
-        return fakeshow.query_block_graph(self.graph, self.jobs.values())
+        return fakeshow.query_block_graph(self.graph, self.block_jobs())
 
     def do_query_jobs(self, _):
         return [job.info() for job in reversed(self.jobs.values())]
 
     def do_query_block_jobs(self, _):
-        return [job.block_info() for job in reversed(self.jobs.values())]
+        return [job.block_info() for job in reversed(self.block_jobs())]
 
     def do_query_chardev(self, _):
         answer = [{"label": "compat_monitor0", "filename": "unix:qmp.sock,server=on",
@@ -315,6 +317,12 @@ class Machine:
             overlay.backing, overlay.no_backing = None, no_backing
             self.graph.set_read_only(node.name, read_only)
         return undo
+
+    def do_snapshot_save(self, arguments):
+        fakestate.save(self, arguments)
+
+    def do_snapshot_load(self, arguments):
+        fakestate.load(self, arguments)
 
     def do_block_commit(self, arguments):
         start_commit(self, arguments)

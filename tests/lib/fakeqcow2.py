@@ -76,11 +76,15 @@ def read_header(path):
 
 def allocate(path):
     """Gives an image its first data cluster, as the guest's first write does: from then on its L1
-    table tells that it is not empty. A raw image has nothing of that."""
+    table tells that it is not empty. Where a snapshot inside has the same table, it gets a copy of
+    its own. A raw image has nothing of that."""
     with open(path, "r+b") as image:
         fields = HEADER.unpack(image.read(HEADER.size))
         l1_offset, table_offset = fields[8], fields[9]
-        if fields[0] != MAGIC or _word(image, l1_offset):
+        if fields[0] != MAGIC:
+            return
+        if _word(image, l1_offset):
+            _own_table(image)
             return
         table = -(-os.fstat(image.fileno()).st_size // CLUSTER) * CLUSTER
         data = table + CLUSTER
@@ -92,6 +96,17 @@ def allocate(path):
         for offset, value in ((table, data), (l1_offset, table)):
             image.seek(offset)
             image.write(struct.pack(">Q", value | 1 << 63))
+
+
+def _own_table(image):
+    change = _Snapshots(image)
+    table = _word(image, change.l1_offset)
+    if table & COPIED:
+        return
+    image.seek(table & CLUSTER_OF)
+    copy = change.allocate(image.read(CLUSTER))
+    change.count(table & CLUSTER_OF, -1)
+    change.put(change.l1_offset, struct.pack(">Q", copy | COPIED))
 
 
 def _word(image, offset):
@@ -209,6 +224,17 @@ def add_snapshot(path, name, memory=0):
         copy = change.allocate(image.read(change.l1_size * 8))
         change.rows.append(Inside(name, number, copy, change.size, memory))
         change.store()
+
+
+def apply_snapshot(path, name):
+    """The disk becomes what the snapshot holds."""
+    with open(path, "r+b") as image:
+        change = _Snapshots(image)
+        row = next(row for row in change.rows if row.name == name)
+        change.count_disk(change.l1_offset, -1)
+        image.seek(row.l1_offset)
+        change.put(change.l1_offset, image.read(change.l1_size * 8))
+        change.count_disk(change.l1_offset, +1)
 
 
 def remove_snapshot(path, name):

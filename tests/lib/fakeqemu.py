@@ -12,8 +12,8 @@ fault, its last words over that pair are its whole state, so that the test can s
 images hold.
 
 Behaviour lives beside it: fakemachine (commands, guest), fakegraph and fakeshow (block graph),
-fakejobs (block jobs), fakestall (what cannot be read or written), fakemigrate (migrations),
-fakecontent (what images hold), fakeagent (guest agent), fakefaults (what goes wrong), fakeqmp (the
+fakejobs (block jobs), fakestall (what cannot be read or written), fakemigrate (migrations), fakestate (memory inside
+images),fakecontent (what images hold), fakeagent (guest agent), fakefaults (what goes wrong), fakeqmp (the
 wire). That they do as QEMU does is proven by tests/plans/test-fake-is-real.
 """
 
@@ -255,6 +255,7 @@ class _Server:
             "jobs": [job.info() for job in machine.jobs.values()],
             "drained": [job.id for job in machine.jobs.values() if job.drained],
             "switches": machine.switches,
+            "saves": machine.saves, "loads": machine.loads,
             "fds": list(machine.migration.fds),
             "migration": machine.migration.status,
             "content": machine.content.to_json(),
@@ -331,6 +332,8 @@ class _Server:
             self.machine.tick()
 
     def order_kill(self):
+        if self.die_with_client == "run" and self.qmp and select.select([self.qmp], [], [], 0)[0]:
+            self.on_qmp(select.POLLIN)      # what it got just before is run
         self.die()
 
     def die(self):

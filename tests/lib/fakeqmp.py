@@ -10,7 +10,8 @@ import json
 import time
 
 from fakegraph import QmpError
-from fakemachine import VERSION, Killed
+from fakegraph import Killed
+from fakemachine import VERSION
 from fakestall import Broken
 
 NOT_NEGOTIATED = "Expecting capabilities negotiation with 'qmp_capabilities'"

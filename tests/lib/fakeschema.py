@@ -26,6 +26,8 @@ COMMANDS = {
     "blockdev-snapshot-internal-sync": "device name",
     "blockdev-snapshot-delete-internal-sync": "device id? name?",
     "transaction": "actions:array properties?:object",
+    "snapshot-save": "job-id tag vmstate devices:array",
+    "snapshot-load": "job-id tag vmstate devices:array",
     "block-commit": "job-id? device base-node? base? top-node? top? backing-file? speed?:int"
                     " on-error? filter-node-name? auto-finalize?:bool auto-dismiss?:bool",
     "block-stream": "job-id? device base-node? base? bottom? backing-file? speed?:int on-error?"

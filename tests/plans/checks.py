@@ -134,8 +134,8 @@ def check_inside(world, jobs):
     for target in meant if done else ():
         kept = max(world.fake.inside(world.chains[target][-1], scenario.inside).values())
         state = world.fake.state()
-        if state["switches"]:
-            last = state["switches"][0]["writes"][target]
+        if state["switches"] or state["saves"]:
+            last = (state["switches"] or state["saves"])[0]["writes"][target]
             require(kept == last, f"{target}: write {kept} inside, and {last} was the last one")
         else:   # QEMU died in the switch; the guest's last instant comes behind it
             last = state["content"]["writes"][target]
@@ -152,6 +152,9 @@ def check_memory(world, job):
     if result != "completed":
         return
     snapshot = world.call("snapshot.get", domain=DOMAIN, name=names[0])
+    if world.scenario.internal:
+        check_state(world, snapshot)
+        return
     require(snapshot["memory"] == "external", f"no memory: {snapshot}")
     writes = saved_writes(snapshot["memory_file"])
     require(writes is not None, "called whole, and the memory is not")
@@ -161,6 +164,19 @@ def check_memory(world, job):
         frozen = max(max(content.image(key)["flushed"].values(), default=0) for key in keys)
         require(frozen == writes[disk["disk"]],
                 f"{disk['disk']}: frozen after write {frozen}, its memory after {writes}")
+
+
+def check_state(world, snapshot):
+    """The memory is in one of the images, and of the instant of the snapshots beside it."""
+    require((snapshot["memory"], snapshot["location"]) == ("internal", "internal"), f"{snapshot}")
+    with_memory = [chain[-1] for chain in world.chains.values()
+                   for row in fakeqcow2.snapshots(chain[-1]) if row.memory]
+    require(len(with_memory) == 1, f"memory is inside {with_memory}")
+    content = world.fake.state()["content"]
+    writes = content["states"][f"{image_key(with_memory[0])} {snapshot['name']}"]["writes"]
+    for target, chain in world.chains.items():
+        kept = max(world.fake.inside(chain[-1], snapshot["name"]).values())
+        require(kept == writes[target], f"{target}: write {kept} inside, its memory has {writes}")
 
 
 def check_images(world, disks, alive):
@@ -188,7 +204,7 @@ def check_job(world, job, disks):
     for target in touched:
         chain = world.chains[target]
         where = place(job["kind"], result)
-        if job["kind"] == "snapshot" and target in list(world.chains)[:world.scenario.internal]:
+        if "snapshot" in job["kind"] and target in list(world.chains)[:world.scenario.internal]:
             where = "old"
         expected = {"old": disks[target] == chain[-1], "base": disks[target] == chain[0],
                     "new": disks[target] not in chain}[where]
@@ -262,7 +278,8 @@ def check_quiesced(world, jobs, clean):
     """`quiesced` is said only when the switch happened over frozen file systems. When something
     went wrong in the window it may be true and not to be proven, and an overlay that the guest
     writes to cannot be taken back: then it is not said, even where it was required."""
-    switches = world.fake.state()["switches"]
+    state = world.fake.state()
+    switches = state["switches"] or state["saves"]
     for snapshot in world.call("snapshot.list", domain=DOMAIN)["snapshots"] if jobs else []:
         if snapshot["quiesced"]:
             require(switches and all(s["frozen"] for s in switches),

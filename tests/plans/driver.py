@@ -107,7 +107,7 @@ def misfortune(world, task, result):
     if task.fault:
         world.fake.arm(**task.fault)
     if task.scenario.cut:
-        world.fake.arm(on="transaction", do=f"die-in-{task.scenario.cut}")
+        world.fake.arm(on=task.scenario.cut_in, do=f"die-in-{task.scenario.cut}")
     if task.scenario.job_fault:
         world.fake.order("job_fault", **task.scenario.job_fault)
     if not (world.start(task.at) and world.act()):

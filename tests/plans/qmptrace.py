@@ -87,6 +87,7 @@ def clean(value, folder):
         if "nodes" in value and "edges" in value:
             return by_name(value)
         numbers = NUMBERS | ({"virtual-size"} if value.get("format") == "file" else set())
+        numbers |= {"vm-state-size"} if value.get("vm-state-size") else set()
         return {key: "NUMBER" if key in numbers else clean(item, folder)
                 for key, item in value.items() if key not in IGNORED}
     if isinstance(value, list):

@@ -13,7 +13,8 @@ class Scenario:
     quiesce = "none"
     internal = 0        # so many of the first disks get a snapshot inside their image
     inside = "before"   # of that name
-    cut = 0             # QEMU dies in the transaction, behind so many of its actions
+    cut = 0             # QEMU dies in this command, behind so many of its images
+    cut_in = "transaction"
     strangers = ()      # what somebody else does, beside `stop`, before a command of ours
 
     def prepare(self, world):
@@ -100,6 +101,32 @@ class Memory(Scenario):
         if self.end == "cancel" and job is not None:
             world.wait_begun(job["id"])
             world.ask("cancel", "job.cancel", job=job["id"], wait="ended")
+
+
+class State(Scenario):
+    """A snapshot with the memory inside the images of all disks."""
+    kind = "state"
+    cut_in = "snapshot-save"
+
+    def __init__(self, name, expects, quiesce="none", cut=0, stranger=None, **more):
+        super().__init__(name, expects, **more)
+        self.quiesce, self.cut, self.internal = quiesce, cut, self.disks
+        self.stranger = stranger    # whose image has a snapshot of that name inside already
+
+    prepare = Snapshot.prepare
+
+    def act(self, world):
+        world.ask("state", "snapshot.create", domain=DOMAIN, name="before", quiesce=self.quiesce,
+                  memory={"mode": "internal"})
+
+
+class VoidState(State):
+    """Somebody thaws the guest behind the agent's back: what had to be quiesced is deleted."""
+
+    def act(self, world):
+        if world.fake.alive:
+            world.fake.arm(agent="guest-fsfreeze-thaw", do="count", count=77)
+        super().act(world)
 
 
 class Commit(Scenario):
@@ -269,6 +296,20 @@ MEMORIES = [
     Memory("memory-no-agent-preferred", "completed", "preferred", agent=False),
     Memory("memory-cancel", "cancelled", end="cancel", quick=True),
     Memory("memory-paused", "refused", running=False),
+]
+
+STATES = [
+    State("state", "completed", layers=1, quick=True),
+    State("state-2-required", "completed", "required", disks=2, quick=True),
+    State("state-drive-preferred", "completed", "preferred", style="drive"),
+    State("state-no-agent-preferred", "completed", "preferred", agent=False),
+    State("state-no-agent-required", "refused rolled-back", "required", agent=False),
+    State("state-paused", "completed", running=False),
+    State("state-2-taken", "rolled-back", disks=2, stranger="vdb"),
+    State("state-3-cut", "rolled-back", disks=3, cut=2, quick=True),
+    State("state-2-cut-required", "rolled-back", "required", disks=2, cut=1),
+    State("state-2-fails", "rolled-back", disks=2, job_fault="snapshot-save", quick=True),
+    VoidState("state-2-void", "rolled-back", "required", disks=2, quick=True),
 ]
 
 COMMITS = [
