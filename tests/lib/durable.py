@@ -254,3 +254,14 @@ def snapshot_with_memory(world):
                                 domain=machine.name, name="last",
                                 memory={"mode": "external", "file": memory})
         equal(after[1:], before, "chain")
+
+
+@case
+def snapshot_with_memory_inside(world):
+    for machine, client, follower in ways(world):
+        if machine.driver != "qcow2":
+            continue
+        before = machine.eyes.chain("vda")
+        after = dead_when_ended(world, machine, client, follower, "completed", "snapshot.create",
+                                domain=machine.name, name="last", memory={"mode": "internal"})
+        equal(after, before, "chain")
