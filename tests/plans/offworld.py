@@ -13,18 +13,12 @@ import shutil
 import subprocess
 import tempfile
 
-from client import RpcError
+from asker import DOMAIN, FOLDER, Asker, Wrong
 from daemon import Daemon
 
-DOMAIN = "web"
-FOLDER = "SNAPVM_PLANS_FOLDER"      # set by the driver: where all worlds are
 SIZE = 2 << 20
 BLOCK = 64 << 10
 TIMEOUT = 30
-
-
-class Wrong(Exception):
-    """A promise does not hold."""
 
 
 def require(condition, sentence):
@@ -71,7 +65,7 @@ def expected(*layers):
     return hashlib.sha1(data).hexdigest()
 
 
-class OffWorld:
+class OffWorld(Asker):
     """`disks` chains of `layers` images each, the lowest of `base` format; all layers overlap."""
 
     def __init__(self, scenario):
@@ -79,8 +73,7 @@ class OffWorld:
         self.root = tempfile.mkdtemp(prefix="world-", dir=os.environ.get(FOLDER))
         self.images = os.path.join(self.root, "images")
         os.mkdir(self.images)
-        self.daemon = Daemon(self.root)
-        self.list_file = os.path.join(self.root, "boundaries")
+        super().__init__(Daemon(self.root), TIMEOUT)
         self.targets = [f"vd{chr(97 + n)}" for n in range(scenario.disks)]
         self.drivers = {}       # file -> format
         self.layers = {target: [] for target in self.targets}   # the base first
@@ -88,9 +81,6 @@ class OffWorld:
         for number, target in enumerate(self.targets):
             self.make_chain(number, target)
         self.first_files = set(os.listdir(self.images))
-        self.answers = {}
-        self.errors = {}
-        self.client = None
         # What the disks hold now, and held when each snapshot was taken: {target: {block: pattern}}.
         self.now = {}
         for target in self.targets:
@@ -98,9 +88,7 @@ class OffWorld:
             for path in self.layers[target]:
                 self.now[target].update(self.blocks[path])
         self.saved = {}
-        self.done = set()
         self.notes = {}
-        self.begun = 0          # boundaries passed before what the scenario is about
 
     def make_chain(self, number, target):
         for layer in range(self.scenario.layers_of(number)):
@@ -125,10 +113,6 @@ class OffWorld:
     def expected(self, target, upto=None):
         """What a guest reads from that many of the first layers (all without)."""
         return expected(*(self.blocks[path] for path in self.layers[target][:upto]))
-
-    def mark(self):
-        """What the scenario is about begins; what is before has scenarios of its own."""
-        self.begun = self.begun or len(self.boundaries())
 
     # ---- a guest that is started for a moment; each once, however often it is said ----
 
@@ -163,78 +147,14 @@ class OffWorld:
         else:
             shutil.rmtree(self.root, ignore_errors=True)
 
-    # ---- the daemon ----
-
-    def start(self, crash_at=None):
-        """False when it died by its crash point before it was ready."""
-        environment = {"SNAPVM_CRASH_LIST": self.list_file}
-        if crash_at is not None:
-            environment["SNAPVM_CRASH_AT"] = str(crash_at)
-        try:
-            self.daemon.start(**environment)
-        except RuntimeError as error:
-            if crash_at is not None and "exit -9" in str(error):
-                return False
-            raise
-        return True
-
-    def hang_up(self):
-        if self.client is not None:
-            self.client.close()
-            self.client = None
-
-    def boundaries(self):
-        try:
-            return pathlib.Path(self.list_file).read_text(encoding="utf-8").split()
-        except FileNotFoundError:
-            return []
-
-    # ---- requests ----
-
-    def call(self, method, **params):
-        if self.client is None:
-            self.client = self.daemon.client(timeout=TIMEOUT)
-        return self.client.call(method, **params)
-
     def define(self):
         disks = [{"target": target, "file": self.layers[target][-1],
                   "format": self.drivers[self.layers[target][-1]]} for target in self.targets]
         return self.call("domain.define", name=DOMAIN, request_id="define",
                          qmp=os.path.join(self.root, "no-qmp.sock"), disks=disks)
 
-    def ask(self, key, method, **params):
-        """A changing request under its request_id. Returns the answer, or None when it was refused.
-        An answer that was once given stands."""
-        try:
-            answer = self.call(method, request_id=key, **params)
-        except RpcError as error:
-            if key in self.answers and self.answers[key].get("state") == "ended":
-                raise Wrong(f"{key}: was answered, is refused now: {error}") from None
-            self.errors[key] = error
-            return None
-        before = self.answers.get(key)
-        if before is not None and "id" in answer:
-            require(before["id"] == answer["id"],
-                    f"{key}: job {before['id']} at first, job {answer['id']} when repeated")
-            require(before["state"] != "ended" or before["outcome"] == answer["outcome"],
-                    f"{key}: outcome was {before['outcome']}, is {answer['outcome']}")
-        self.answers[key] = answer
-        return answer
-
-    def act(self):
-        """The scenario's requests from the first one on. False when the daemon died meanwhile."""
-        try:
-            self.define()
-            self.scenario.act(self)
-        except (ConnectionError, FileNotFoundError) as error:
-            self.hang_up()
-            if self.daemon.process is not None and self.daemon.wait_end() == -9:
-                return False
-            raise Wrong(f"the daemon ended by itself: {error}") from error
-        return True
-
-    def jobs(self):
-        return self.call("job.list", domain=DOMAIN)["jobs"]
+    def begin(self):
+        self.define()
 
     def domain(self):
         return self.call("domain.get", domain=DOMAIN)

@@ -1,12 +1,6 @@
 """One world of a plan test: images, a fake QEMU on them, the daemon, and a client that repeats
-itself.
+itself."""
 
-The world is asked for the same requests again and again, with the same `request_id`, until they are
-answered: before a crash, after it, and once more at the end. What was once answered has to stay
-true.
-"""
-
-import collections
 import json
 import os
 import shutil
@@ -14,12 +8,10 @@ import tempfile
 import time
 
 import fakeqcow2
-from client import RpcError
+from asker import DOMAIN, FOLDER, Asker, Wrong
 from daemon import Daemon
 from fakeqemu import FakeQemu, disk
 
-DOMAIN = "web"
-FOLDER = "SNAPVM_PLANS_FOLDER"      # set by the driver: where all worlds are
 SIZE = 64 << 20
 TIMEOUT = 15
 SHORT_TIMEOUTS = {"qmp": {"greeting_timeout_ms": 2000, "command_timeout_ms": 400},
@@ -44,11 +36,7 @@ sys.exit(1 if os.path.exists({log!r} + ".fails") else status)
 """
 
 
-class Wrong(Exception):
-    """A promise does not hold."""
-
-
-class World:
+class World(Asker):
     def __init__(self, scenario, settings=None):
         self.scenario = scenario
         self.root = tempfile.mkdtemp(prefix="world-", dir=os.environ.get(FOLDER))
@@ -64,15 +52,8 @@ class World:
         self.fake = FakeQemu(guest, disks,
                              agent=scenario.agent, running=scenario.running)
         self.tool_log = os.path.join(self.root, "qemu-img.log")
-        self.daemon = Daemon(self.root, settings={**(settings or {}),
-                                                  "images": {"qemu_img": self.make_tool()}})
-        self.list_file = os.path.join(self.root, "boundaries")
-        self.answers = {}       # request id -> the last answer
-        self.errors = {}        # request id -> the last RpcError
-        self.client = None
-        self.asked = collections.Counter()      # method -> how often
-        self.done = set()       # what is done but once, however often the rest is repeated
-        self.begun = 0          # boundaries passed before what the scenario is about
+        super().__init__(Daemon(self.root, settings={**(settings or {}),
+                                                     "images": {"qemu_img": self.make_tool()}}), TIMEOUT)
 
     def make_tool(self):
         """qemu-img, which tells what it has merged: the files may be gone when somebody asks."""
@@ -88,10 +69,6 @@ class World:
             return []
         with open(self.tool_log, encoding="utf-8") as log:
             return [json.loads(line) for line in log]
-
-    def mark(self):
-        """What the scenario is about begins; what is before has scenarios of its own."""
-        self.begun = self.begun or len(self.boundaries())
 
     def make_chain(self, name):
         files = []
@@ -110,62 +87,6 @@ class World:
         else:
             shutil.rmtree(self.root, ignore_errors=True)
 
-    # ---- the daemon ----
-
-    def start(self, crash_at=None):
-        """False when it died by its crash point before it was ready."""
-        environment = {"SNAPVM_CRASH_LIST": self.list_file}
-        if crash_at is not None:
-            environment["SNAPVM_CRASH_AT"] = str(crash_at)
-        try:
-            self.daemon.start(**environment)
-        except RuntimeError as error:
-            if crash_at is not None and "exit -9" in str(error):
-                return False
-            raise
-        return True
-
-    def hang_up(self):
-        if self.client is not None:
-            self.client.close()
-            self.client = None
-
-    def boundaries(self):
-        try:
-            with open(self.list_file, encoding="utf-8") as names:
-                return names.read().split()
-        except FileNotFoundError:
-            return []
-
-    # ---- requests ----
-
-    def call(self, method, **params):
-        if self.client is None:
-            self.client = self.daemon.client(timeout=TIMEOUT)
-        return self.client.call(method, **params)
-
-    def ask(self, key, method, **params):
-        """A changing request under its request_id. Returns the job, or None when it was refused. An
-        answer that was once given stands: the job is the same, and how it ended too."""
-        self.asked[method] += 1
-        try:
-            answer = self.call(method, request_id=key, **params)
-        except RpcError as error:
-            if key in self.answers and self.answers[key].get("state") == "ended":
-                raise Wrong(f"{key}: was answered, is refused now: {error}") from None
-            self.errors[key] = error
-            return None
-        before = self.answers.get(key)
-        if before is not None and "id" in answer:
-            if before["id"] != answer["id"]:
-                raise Wrong(f"{key}: job {before['id']} at first, job {answer['id']} when repeated")
-            if before["state"] == "ended" and before["outcome"] != answer["outcome"]:
-                raise Wrong(f"{key}: outcome was {before['outcome']}, is {answer['outcome']}")
-        elif before is not None and before != answer:
-            raise Wrong(f"{key}: was answered {before} at first, {answer} when repeated")
-        self.answers[key] = answer
-        return answer
-
     def once(self, what, do):
         if what not in self.done and not self.fake.ended():
             self.done.add(what)
@@ -180,17 +101,5 @@ class World:
                 raise Wrong(f"it does not begin: {job}")
             job = self.call("job.get", job=number)
 
-    def act(self):
-        """The scenario's requests from the first one on. False when the daemon died meanwhile."""
-        try:
-            self.daemon.wait_domain(DOMAIN, timeout=TIMEOUT)
-            self.scenario.act(self)
-        except (ConnectionError, FileNotFoundError) as error:
-            self.hang_up()
-            if self.daemon.process is not None and self.daemon.wait_end() == -9:
-                return False
-            raise Wrong(f"the daemon ended by itself: {error}") from error
-        return True
-
-    def jobs(self):
-        return self.call("job.list", domain=DOMAIN)["jobs"]
+    def begin(self):
+        self.daemon.wait_domain(DOMAIN, timeout=TIMEOUT)
