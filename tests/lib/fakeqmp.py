@@ -93,8 +93,8 @@ class Monitor:
     def run(self):
         while self.queue and not self.blocked and not self.drop and not self.die:
             self.handle(self.queue.pop(0))
-            self.machine.tick()
-            if not self.die:
+            if not self.die:    # whose guest has one instant more, see fakeqemu
+                self.machine.tick()
                 self.machine.run_deferred()
 
     def handle(self, request):
