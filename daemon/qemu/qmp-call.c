@@ -1,6 +1,7 @@
 #include "qemu/qmp-call.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/memory.h"
 #include "proto/json.h"
@@ -38,6 +39,24 @@ json_object *qmp_call_object(const struct qmp_call *call, json_object *arguments
         json_object_object_add(object, "arguments", arguments);
     json_add_int(object, "id", call->id);
     return object;
+}
+
+json_object *qmp_call_capabilities(json_object *greeting)
+{
+    json_object *offered = json_array(greeting, "capabilities");
+    json_object *arguments = NULL, *list;
+
+    for (size_t i = 0; offered && !arguments && i < json_object_array_length(offered); i++) {
+        const char *name = json_object_get_string(json_object_array_get_idx(offered, i));
+
+        if (!name || strcmp(name, "oob") != 0)
+            continue;
+        list = json_object_new_array();
+        json_object_array_add(list, json_object_new_string(name));
+        arguments = json_object_new_object();
+        json_object_object_add(arguments, "enable", list);
+    }
+    return arguments;
 }
 
 struct qmp_call *qmp_calls_take(struct qmp_call_list *list, json_object *reply)

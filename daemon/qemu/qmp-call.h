@@ -32,6 +32,11 @@ struct qmp_call *qmp_call_new(const struct qmp_request *request, int64_t id, int
  * end of the line; the caller puts it. */
 json_object *qmp_call_object(const struct qmp_call *call, json_object *arguments);
 
+/* What is asked for in the negotiation, NULL for nothing. With "oob" (where it is offered) QEMU
+ * reads a command while it executes the one before; else it takes them one by one, and its threads
+ * wake each other up in between. Nothing is ever executed out of turn. */
+json_object *qmp_call_capabilities(json_object *greeting);
+
 /* Takes the call with the id of a reply out of the list; NULL when there is none. */
 struct qmp_call *qmp_calls_take(struct qmp_call_list *list, json_object *reply);
 

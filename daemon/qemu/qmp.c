@@ -299,8 +299,10 @@ static void qmp_greeted(struct qmp *qmp, json_object *greeting)
     qmp->version = xasprintf("%lld.%lld.%lld", json_int(version, "major", 0),
                              json_int(version, "minor", 0), json_int(version, "micro", 0));
     qmp->state = QMP_NEGOTIATING;
-    qmp_queue(qmp, &(struct qmp_request){
-                       .command = "qmp_capabilities", .fn = qmp_negotiated, .arg = qmp});
+    qmp_queue(qmp, &(struct qmp_request){.command = "qmp_capabilities",
+                                         .arguments = qmp_call_capabilities(greeting),
+                                         .fn = qmp_negotiated,
+                                         .arg = qmp});
     qmp_write(qmp);
 }
 

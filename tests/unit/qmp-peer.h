@@ -20,6 +20,9 @@
     "{\"QMP\":{\"version\":{\"qemu\":{\"micro\":22,\"minor\":2,\"major\":7}," \
     "\"package\":\"\"},\"capabilities\":[\"oob\"]}}\r\n"
 
+#define PEER_NEGOTIATION \
+    "{\"execute\":\"qmp_capabilities\",\"arguments\":{\"enable\":[\"oob\"]},\"id\":1}"
+
 struct peer {
     struct event_base *base;
     char *dir, *path;
@@ -169,7 +172,7 @@ static inline _unused_ void peer_up(struct peer *peer, unsigned command_ms, stru
     peer_say(peer, PEER_GREETING);
     while (!peer_has_input(peer))
         peer_turn(peer);
-    ck_assert_str_eq(peer_line(peer), "{\"execute\":\"qmp_capabilities\",\"id\":1}");
+    ck_assert_str_eq(peer_line(peer), PEER_NEGOTIATION);
     peer_say(peer, "{\"return\": {}, \"id\": 1}\r\n");
     peer_until(peer, &peer->up);
 }

@@ -25,7 +25,7 @@ START_TEST(comes_up_byte_by_byte)
         ck_assert_int_eq(write(peer.fd, p, 1), 1);
         peer_turn(&peer);
     }
-    ck_assert_str_eq(peer_line(&peer), "{\"execute\":\"qmp_capabilities\",\"id\":1}");
+    ck_assert_str_eq(peer_line(&peer), PEER_NEGOTIATION);
     ck_assert(!peer.up && !qmp_is_up(peer.qmp));
     peer_say(&peer, "{\"return\":{},\"id\":1}\n");
     peer_until(&peer, &peer.up);
@@ -33,6 +33,24 @@ START_TEST(comes_up_byte_by_byte)
     ck_assert_str_eq(qmp_version(peer.qmp), "7.2.22");
     ck_assert_int_eq(qmp_process(peer.qmp)->pid, getpid());
     ck_assert(!peer.down);
+    peer_deinit(&peer);
+}
+END_TEST
+
+/* A QEMU whose monitor does not offer to read ahead is not asked to. */
+START_TEST(offers_nothing)
+{
+    struct peer peer;
+
+    peer_init(&peer, 8);
+    peer_connect(&peer, 10000, 10000, NULL);
+    peer_accept(&peer);
+    peer_say(&peer, "{\"QMP\":{\"version\":{},\"capabilities\":[3,\"other\"]}}\n");
+    while (!peer_has_input(&peer))
+        peer_turn(&peer);
+    ck_assert_str_eq(peer_line(&peer), "{\"execute\":\"qmp_capabilities\",\"id\":1}");
+    peer_say(&peer, "{\"return\":{},\"id\":1}\n");
+    peer_until(&peer, &peer.up);
     peer_deinit(&peer);
 }
 END_TEST
@@ -520,6 +538,7 @@ static TCase *connecting(void)
 
     tcase_set_timeout(tcase, 60);
     tcase_add_test(tcase, comes_up_byte_by_byte);
+    tcase_add_test(tcase, offers_nothing);
     tcase_add_test(tcase, no_socket);
     tcase_add_test(tcase, nobody_listens);
     tcase_add_test(tcase, path_too_long);
