@@ -23,7 +23,7 @@ void commit_start_leg(struct job *leader, const struct leg *leg)
     struct qmp_commit commit = {
         .job = leg->name,
         .device = leg->above && active ? active->name : leg->from->node,
-        .top = leg->from->node,
+        .top = leg->above ? leg->from->node : NULL,
         .base = leg->to->node,
         .backing_file = leg->above ? leg->to->file : NULL,
         .filter = job_filter_name(leg->job, leg->from->disk, filter),

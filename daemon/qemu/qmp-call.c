@@ -7,12 +7,18 @@
 #include "proto/json.h"
 #include "proto/snapvm-errors.h"
 
-struct qmp_call *qmp_call_new(const struct qmp_request *request, int64_t id, int64_t deadline)
+/* QEMU reads a monitor byte by byte, each with a handful of system calls: what a short command
+ * costs is its length. So ids begin anew; of two calls in flight with the same one the older is
+ * answered first. */
+#define LAST_ID 99
+
+struct qmp_call *qmp_call_new(const struct qmp_request *request, int64_t *last_id, int64_t deadline)
 {
     struct qmp_call *call = xzalloc(sizeof(*call));
 
+    *last_id = *last_id % LAST_ID + 1;
     *call = (struct qmp_call){
-        .id = id,
+        .id = *last_id,
         .command = xstrdup(request->command),
         .effect = request->effect,
         .patient = request->patient,

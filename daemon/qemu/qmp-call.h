@@ -25,8 +25,9 @@ struct qmp_call {
 
 TAILQ_HEAD(qmp_call_list, qmp_call);
 
-/* The request's arguments stay the caller's. */
-struct qmp_call *qmp_call_new(const struct qmp_request *request, int64_t id, int64_t deadline);
+/* The request's arguments stay the caller's. last_id is the connection's, and begins at 0. */
+struct qmp_call *qmp_call_new(const struct qmp_request *request, int64_t *last_id,
+                              int64_t deadline);
 
 /* The command as it goes on the wire, with its arguments (taken over; may be NULL), without the
  * end of the line; the caller puts it. */

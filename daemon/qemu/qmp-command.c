@@ -330,7 +330,8 @@ void qmp_block_commit(struct qmp *qmp, const struct qmp_commit *commit, qmp_done
     json_object *arguments = with_text("job-id", commit->job);
 
     json_add_string(arguments, "device", commit->device);
-    json_add_string(arguments, "top-node", commit->top);
+    if (commit->top)
+        json_add_string(arguments, "top-node", commit->top);
     json_add_string(arguments, "base-node", commit->base);
     if (commit->filter)
         json_add_string(arguments, "filter-node-name", commit->filter);

@@ -60,7 +60,8 @@ void qmp_snapshot_drop(struct qmp *qmp, const char *node, const char *name, qmp_
 
 /* Jobs are always started with auto-finalize and auto-dismiss off, on-error stop. */
 struct qmp_commit {
-    const char *job, *device, *top, *base, *filter;
+    const char *job, *device, *base, *filter;
+    const char *top; /* NULL: the device's own, for an active commit */
     const char
         *backing_file; /* inner commits: written into the header above top, unchecked; or NULL */
     int64_t speed;     /* bytes a second, 0 unlimited */

@@ -211,7 +211,7 @@ static int64_t qmp_deadline(const struct qmp *qmp)
 
 static struct qmp_call *qmp_new_call(struct qmp *qmp, const struct qmp_request *request)
 {
-    return qmp_call_new(request, ++qmp->last_id, qmp_deadline(qmp));
+    return qmp_call_new(request, &qmp->last_id, qmp_deadline(qmp));
 }
 
 /* Puts a command into the output; the caller writes it. */

@@ -55,7 +55,7 @@ static void send_row(struct peer *peer, int row, struct asked *asked)
                                        .granularity = 512,
                                        .buf_size = 4096,
                                        .speed = 7};
-    const struct qmp_commit plain = {.job = "j", .device = "t", .top = "t", .base = "b"};
+    const struct qmp_commit plain = {.job = "j", .device = "t", .base = "b"};
     const struct qmp_commit named = {
         .job = "j", .device = "t", .top = "t", .base = "b", .filter = "f", .speed = 7};
 
@@ -117,7 +117,7 @@ static const char *const wire[] = {
     "'execute':'transaction','arguments':{'actions':["
     "{'type':'blockdev-snapshot','data':{'node':'a','overlay':'b'}},"
     "{'type':'blockdev-snapshot','data':{'node':'c','overlay':'d'}}]}",
-    "'execute':'block-commit','arguments':{'job-id':'j','device':'t','top-node':'t',"
+    "'execute':'block-commit','arguments':{'job-id':'j','device':'t',"
     "'base-node':'b','on-error':'stop','auto-finalize':false,'auto-dismiss':false}",
     "'execute':'block-commit','arguments':{'job-id':'j','device':'t','top-node':'t',"
     "'base-node':'b','filter-node-name':'f','on-error':'stop','speed':7,'auto-finalize':false,"
@@ -165,6 +165,33 @@ START_TEST(words)
     ck_assert_int_eq(asked.err.code, SNAPVM_ERROR_QEMU);
     asked_deinit(&asked);
     send_row(&peer, _i, &asked); /* outstanding when the connection is freed */
+    peer_deinit(&peer);
+}
+END_TEST
+
+/* Ids are few: more calls than that in flight get their own answers, in the order of asking. */
+START_TEST(ids_begin_anew)
+{
+    struct peer peer;
+    struct asked asked[250] = {0};
+    unsigned n = sizeof(asked) / sizeof(asked[0]);
+
+    peer_up(&peer, 10000, NULL);
+    for (unsigned i = 0; i < n; i++)
+        ask(&peer, "query-a", false, &asked[i]);
+    for (unsigned i = 0; i < n; i++) {
+        _cleanup_json_ json_object *request = json_tokener_parse(peer_line(&peer));
+        _cleanup_free_ char *answer = NULL;
+
+        ck_assert_int_eq(json_int(request, "id", 0), (i + 1) % 99 + 1);
+        answer = xasprintf("{\"return\":%u,\"id\":%u}\n", i, (i + 1) % 99 + 1);
+        peer_say(&peer, answer);
+    }
+    peer_until(&peer, &asked[n - 1].done);
+    for (unsigned i = 0; i < n; i++) {
+        ck_assert_int_eq(atoi(asked[i].result), (int)i);
+        asked_deinit(&asked[i]);
+    }
     peer_deinit(&peer);
 }
 END_TEST
@@ -324,6 +351,7 @@ int main(void)
     log_set_level(LOG_ERR);
     tcase_set_timeout(tcase, 60);
     tcase_add_loop_test(tcase, words, 0, N_WIRE);
+    tcase_add_test(tcase, ids_begin_anew);
     tcase_add_test(tcase, flush_prints_an_error);
     tcase_add_test(tcase, view_in_one_burst);
     tcase_add_test(tcase, parts_fail);

@@ -309,7 +309,7 @@ static void test_first_view(struct live *live)
 
 static void test_errors(struct live *live)
 {
-    qmp_block_commit(live->qmp, &(struct qmp_commit){"x", "nope", "nope", "nope", NULL, 0, 0},
+    qmp_block_commit(live->qmp, &(struct qmp_commit){.job = "x", .device = "nope", .base = "nope"},
                      on_done, live);
     answer(live);
     REQUIRE(live->err.code == SNAPVM_ERROR_QEMU);
@@ -354,7 +354,6 @@ static void test_pivot(struct live *live)
 {
     const struct qmp_commit commit = {.job = "snapvm-1-vd0",
                                       .device = "over",
-                                      .top = "over",
                                       .base = "a1",
                                       .filter = "snapvm-1-filter",
                                       .speed = 1 << 30};
@@ -406,7 +405,7 @@ static void test_keep(struct live *live)
 
     top = xstrdup(view_disk(live->view, "virtio0")->root);
     base = xstrdup(view_node(live->view, top)->backing);
-    named.device = named.top = top;
+    named.device = top;
     named.base = base;
     live->job_status = VIEW_JOB_NONE;
     qmp_block_commit(live->qmp, &named, on_done, live);
