@@ -344,7 +344,8 @@ static const struct step snapshot_steps[] = {
      .act = switch_act,
      .flags = STEP_COMMITS,
      .does =
-         "one transaction puts every overlay on its disk, and takes the snapshots inside images",
+         "one transaction puts every overlay on its disk, and takes the snapshots inside images; "
+         "of a single disk it is blockdev-snapshot",
      .image = "the overlay: while it is empty it reads through",
      .lives = "roots of the disks, snapshots inside images",
      .gone = "data in the overlays, snapshots inside images: rolled-back, completed"},

@@ -280,17 +280,22 @@ void qmp_blockdev_del(struct qmp *qmp, const char *node, qmp_done_fn fn, void *a
     qmp_do(qmp, "blockdev-del", with_text("node-name", node), fn, arg);
 }
 
+static void put_snapshot(json_object *data, const struct qmp_snapshot *pair)
+{
+    json_add_string(data, pair->overlay ? "node" : "device", pair->node);
+    if (pair->overlay)
+        json_add_string(data, "overlay", pair->overlay);
+    else
+        json_add_string(data, "name", pair->name);
+}
+
 static json_object *snapshot_action(const struct qmp_snapshot *pair)
 {
-    bool inside = !pair->overlay;
+    json_object *data = json_object_new_object();
     json_object *action =
-        with_text("type", inside ? "blockdev-snapshot-internal-sync" : "blockdev-snapshot");
-    json_object *data = with_text(inside ? "device" : "node", pair->node);
+        with_text("type", pair->overlay ? "blockdev-snapshot" : "blockdev-snapshot-internal-sync");
 
-    if (inside)
-        json_add_string(data, "name", pair->name);
-    else
-        json_add_string(data, "overlay", pair->overlay);
+    put_snapshot(data, pair);
     json_object_object_add(action, "data", data);
     return action;
 }
@@ -298,8 +303,14 @@ static json_object *snapshot_action(const struct qmp_snapshot *pair)
 void qmp_snapshot(struct qmp *qmp, const struct qmp_snapshot *pairs, unsigned n, qmp_done_fn fn,
                   void *arg)
 {
-    json_object *arguments = json_object_new_object(), *actions = json_object_new_array();
+    json_object *arguments = json_object_new_object(), *actions;
 
+    if (n == 1 && pairs->overlay) {
+        put_snapshot(arguments, pairs);
+        qmp_do(qmp, "blockdev-snapshot", arguments, fn, arg);
+        return;
+    }
+    actions = json_object_new_array();
     for (unsigned i = 0; i < n; i++)
         json_object_array_add(actions, snapshot_action(&pairs[i]));
     json_object_object_add(arguments, "actions", actions);

@@ -46,7 +46,8 @@ void qmp_blockdev_del(struct qmp *qmp, const char *node, qmp_done_fn fn, void *a
 
 /* One transaction that puts each overlay on top of its node, or takes a snapshot of that name
  * inside the image of a disk's root: all or none. QEMU checks neither header nor size of an overlay
- * here; a name that the image has already is refused. */
+ * here; a name that the image has already is refused. For a single overlay it is blockdev-snapshot,
+ * which is that transaction in fewer words: the guest waits while they are read. */
 struct qmp_snapshot {
     const char *node, *overlay;
     const char *name; /* overlay NULL: of the snapshot inside */

@@ -21,28 +21,29 @@ static void (*const by_name[])(struct qmp *qmp, const char *name, qmp_done_fn fn
 #define N_BY_NAME ((int)(sizeof(by_name) / sizeof(by_name[0])))
 #define FLUSH (N_BY_NAME - 1)
 
-/* Of two disks, the first `overlays` with an overlay and the others inside their images. */
-static void send_snapshot(struct asked *asked, int overlays)
+/* Of n disks, the first `overlays` with an overlay and the others inside their images. */
+static void send_snapshot(struct asked *asked, unsigned n, int overlays)
 {
     const struct qmp_snapshot pairs[] = {
         {.node = "a", .overlay = overlays > 0 ? "b" : NULL, .name = "s"},
         {.node = "c", .overlay = overlays > 1 ? "d" : NULL, .name = "s"},
     };
 
-    qmp_snapshot(asked->peer->qmp, pairs, 2, done_fn, asked);
+    qmp_snapshot(asked->peer->qmp, pairs, n, done_fn, asked);
 }
+
+static const struct qmp_open full = {.node = "n",
+                                     .format = "qcow2",
+                                     .file = "/i/n",
+                                     .direct = true,
+                                     .no_flush = true,
+                                     .detect_zeroes = "unmap"};
 
 static void send_row(struct peer *peer, int row, struct asked *asked)
 {
     const struct qmp_open qcow2 = {.node = "n", .format = "qcow2", .file = "/i/n"};
     const struct qmp_open raw = {
         .node = "n", .format = "raw", .file = "/i/n", .read_only = true, .detect_zeroes = "on"};
-    const struct qmp_open full = {.node = "n",
-                                  .format = "qcow2",
-                                  .file = "/i/n",
-                                  .direct = true,
-                                  .no_flush = true,
-                                  .detect_zeroes = "unmap"};
     const struct qmp_open over = {
         .node = "n", .format = "qcow2", .file = "/i/n", .backing = "b", .discard = true};
     const struct qmp_mirror whole = {.job = "j", .device = "d", .target = "t", .filter = "f"};
@@ -71,7 +72,8 @@ static void send_row(struct peer *peer, int row, struct asked *asked)
         return qmp_blockdev_add(peer->qmp, &full, done_fn, asked);
     case 3:
     case 12:
-        return send_snapshot(asked, row == N_BY_NAME + 3 ? 2 : 1);
+    case 14:
+        return send_snapshot(asked, row == N_BY_NAME + 14 ? 1 : 2, row == N_BY_NAME + 3 ? 2 : 1);
     case 4:
         return qmp_block_commit(peer->qmp, &plain, done_fn, asked);
     case 5:
@@ -138,6 +140,7 @@ static const char *const wire[] = {
     "{'type':'blockdev-snapshot','data':{'node':'a','overlay':'b'}},"
     "{'type':'blockdev-snapshot-internal-sync','data':{'device':'c','name':'s'}}]}",
     "'execute':'blockdev-snapshot-delete-internal-sync','arguments':{'device':'n','name':'s'}",
+    "'execute':'blockdev-snapshot','arguments':{'node':'a','overlay':'b'}",
 };
 
 #define N_WIRE ((int)(sizeof(wire) / sizeof(wire[0])))
