@@ -1,5 +1,6 @@
 /* snapshot.revert of a guest that is shut off: new overlays on what the snapshot froze, or images
- * that become what they hold inside. */
+ * that become what they hold inside; and of one that is live, to what is inside its images with the
+ * memory. */
 #include <string.h>
 
 #include "api/answer.h"
@@ -15,22 +16,68 @@
 #include "domain/domains.h"
 #include "domain/snapshot.h"
 #include "job/engine.h"
+#include "job/internal.h"
 #include "job/job.h"
 #include "job/revert-job.h"
 #include "proto/snapvm-errors.h"
+#include "qemu/view.h"
 
-static int revert_check_state(const struct domain *domain, struct error *err)
+/* Whether QEMU itself can go back: it has all of the snapshot inside the images. */
+static bool revert_is_inside(const struct record_snapshot *record)
 {
-    const char *state = domain_state(domain);
+    bool inside = record->memory && strcmp(record->memory, "internal") == 0;
 
-    if (strcmp(state, "shutoff") != 0) {
+    for (unsigned i = 0; i < record->n_disks; i++)
+        inside &= strcmp(record->disks[i].mode, "internal") == 0 ||
+                  strcmp(record->disks[i].mode, "no") == 0;
+    return inside;
+}
+
+static bool revert_is_live(const struct domain *domain)
+{
+    return strcmp(domain_state(domain), "shutoff") != 0;
+}
+
+static int revert_wrong_state(const struct domain *domain, const char *sentence, struct error *err)
+{
+    error_set(err, SNAPVM_ERROR_INVALID_STATE, "domain %s is %s, %s", domain->record.name,
+              domain_state(domain), sentence);
+    return error_text(err, "state", domain_state(domain));
+}
+
+/* What a live guest is doing is in no snapshot, whatever its disks hold. */
+static int revert_check_live(const struct domain *domain, const struct record_snapshot *record,
+                             json_object *params, struct error *err)
+{
+    if (!revert_is_inside(record))
+        return revert_wrong_state(
+            domain,
+            "and QEMU cannot change the disks under a guest that runs: shut it down, revert, and "
+            "start it from what domain.blockdev names then",
+            err);
+    if (domain_need_live(domain, err) < 0 ||
+        domain_need_feature(domain, QMP_FEATURE_SNAPSHOT_JOBS, err) < 0)
+        return -1;
+    if (domain->freezing || domain->debt) {
         error_set(err, SNAPVM_ERROR_INVALID_STATE,
-                  "domain %s is %s, and QEMU cannot change the disks under a guest that runs: shut "
-                  "it down, revert, and start it from what domain.blockdev names then",
-                  domain->record.name, state);
-        return error_text(err, "state", state);
+                  "domain %s is frozen, or about to be: thaw it first (guest.thaw)",
+                  domain->record.name);
+        return error_text(err, "state", domain->freezing ? "freezing" : domain_freeze_name(domain));
     }
+    if (!json_flag(params, "force", 0))
+        return revert_wrong_state(
+            domain,
+            "and what it is doing and has written since would be lost: take a snapshot with its "
+            "memory first, and say force",
+            err);
     return 0;
+}
+
+static bool revert_runs(const struct record_snapshot *record, json_object *params)
+{
+    if (json_flag(params, "running", 0) || json_flag(params, "paused", 0))
+        return json_flag(params, "running", 0);
+    return strcmp(record->state, "paused") != 0;
 }
 
 /* What the guest can be started with, beside its disks. */
@@ -53,15 +100,22 @@ static int revert_add_memory(struct job *job, const struct record_snapshot *reco
     return error_text(err, "reason", "missing");
 }
 
-static int revert_check(const struct domain *domain, json_object *params, struct error *err)
+static int revert_check(const struct domain *domain, const struct record_snapshot *record,
+                        json_object *params, struct error *err)
 {
-    if (json_flag(params, "running", 0) || json_flag(params, "paused", 0)) {
+    bool running = json_flag(params, "running", 0), paused = json_flag(params, "paused", 0);
+
+    if (running && paused) {
+        error_set(err, SNAPVM_ERROR_INVALID_PARAMS, "a guest is either running or paused");
+        return error_text(err, "param", "paused");
+    }
+    if ((running || paused) && !revert_is_live(domain)) {
         error_set(err, SNAPVM_ERROR_UNSUPPORTED,
                   "snapvmd does not start guests: revert without running and paused, and start it "
                   "from what domain.blockdev names then");
         return error_text(err, "feature", "starting guests");
     }
-    if (revert_check_state(domain, err) < 0)
+    if (revert_is_live(domain) && revert_check_live(domain, record, params, err) < 0)
         return -1;
     return job_need_free(domain, err);
 }
@@ -141,6 +195,40 @@ static int revert_add_disks(struct call *call, struct job *job, const struct sna
     return 0;
 }
 
+/* QEMU refuses to go back under a job that copies, in the middle of it. */
+static int revert_need_no_jobs(const struct domain *domain, struct error *err)
+{
+    for (unsigned i = 0; i < domain->view->n_jobs; i++) {
+        const struct view_job *seen = &domain->view->jobs[i];
+
+        if (seen->status != VIEW_JOB_CONCLUDED && seen->status != VIEW_JOB_NONE)
+            return error_set(err, SNAPVM_ERROR_BUSY,
+                             "job %s of somebody else works in QEMU: wait for its end, or end it",
+                             seen->id);
+    }
+    return 0;
+}
+
+/* QEMU has the images, and its view tells what is inside. */
+static void revert_start_live(struct call *call, struct job *job,
+                              const struct record_snapshot *record)
+{
+    _cleanup_error_ struct error err = {0};
+    const char *memory;
+
+    if (internal_need_in_view(job, &memory, &err) == 0 && !memory)
+        internal_missing(job_image(job, NULL, "internal"), &err);
+    if (!err.code)
+        revert_need_no_jobs(job->domain, &err);
+    if (err.code) {
+        job_free(job);
+        call_error(call, &err);
+        return;
+    }
+    revert_job_go_live(job, memory, revert_runs(record, call_params(call)));
+    engine_start(job, answer_note_job, answer_started, call);
+}
+
 static void revert_start(struct call *call, struct domain *domain, const struct snapshot *snapshot)
 {
     bool force = json_flag(call_params(call), "force", 0);
@@ -148,14 +236,25 @@ static void revert_start(struct call *call, struct domain *domain, const struct 
     struct job *job =
         revert_job_new(call_context(call)->engine, domain, snapshot->record.name, force);
 
-    turn_take(call);
+    bool live = revert_is_live(domain);
+
+    if (!live)
+        turn_take(call);
     xstrset(&job->record.request_id, json_string(call_params(call), "request_id"));
     if (revert_add_disks(call, job, snapshot, &err) < 0 ||
         revert_add_memory(job, &snapshot->record, &err) < 0) {
-        tree_job_fail(call, job, &err);
+        if (live) {
+            job_free(job);
+            call_error(call, &err);
+        } else {
+            tree_job_fail(call, job, &err);
+        }
         return;
     }
-    revert_survey(job, tree_job_surveyed, tree_job_new(call, job));
+    if (live)
+        revert_start_live(call, job, &snapshot->record);
+    else
+        revert_survey(job, tree_job_surveyed, tree_job_new(call, job));
 }
 
 void snapshot_revert_handle(struct call *call)
@@ -170,7 +269,7 @@ void snapshot_revert_handle(struct call *call)
     if (!domain)
         return;
     snapshot = snapshot_need(domain, json_string(call_params(call), "name"), &err);
-    if (!snapshot || revert_check(domain, call_params(call), &err) < 0)
+    if (!snapshot || revert_check(domain, &snapshot->record, call_params(call), &err) < 0)
         call_error(call, &err);
     else
         revert_start(call, domain, snapshot);

@@ -205,7 +205,7 @@ static json_object *wire_start(const struct record_job *job)
     for (unsigned i = 0; i < job->n_images && !memory; i++)
         if (strcmp(job->images[i].role, "memory") == 0)
             memory = &job->images[i];
-    if (!memory || strcmp(job->result, "completed") != 0)
+    if (!memory || strcmp(job->result, "completed") != 0 || strncmp(job->step, "off-", 4) != 0)
         return NULL;
     word = wire_word(memory->file);
     uri = xasprintf("exec:cat %s", word);

@@ -74,7 +74,7 @@ static void survey_run(void *arg)
         row_look(&survey->rows[i], survey->others);
 }
 
-static int row_missing(const struct record_image *image, struct error *err)
+int internal_missing(const struct record_image *image, struct error *err)
 {
     error_set(err, SNAPVM_ERROR_MISMATCH,
               "%s has no snapshot \"%s\" inside: somebody else has deleted it; snapshot.delete "
@@ -121,7 +121,7 @@ static int row_check(const struct job *job, const struct row *row, struct error 
         return -1;
     }
     if (!row->inside.has)
-        return row_missing(image, err);
+        return internal_missing(image, err);
     if (row->holders.writers || row->holders.readers)
         return image_in_use(err, image->file);
     if (row->needed)
@@ -181,6 +181,17 @@ bool internal_all_at(const struct job *job)
             !evidence_of(job, &job->record.images[i])->inside.at)
             return false;
     return true;
+}
+
+bool internal_some_at(const struct job *job)
+{
+    for (unsigned i = 0; i < job->record.n_images; i++) {
+        const struct evidence *seen = evidence_of(job, &job->record.images[i]);
+
+        if (internal_is(&job->record.images[i]) && (seen->inside.at || !seen->there))
+            return true;
+    }
+    return false;
 }
 
 static bool is_to_do(const struct job *job, unsigned i)

@@ -63,6 +63,24 @@ bool internal_all_in_view(const struct job *job, const struct view *view)
     return true;
 }
 
+int internal_need_in_view(const struct job *job, const char **ret_memory, struct error *err)
+{
+    *ret_memory = NULL;
+    for (unsigned i = 0; i < job->record.n_images; i++) {
+        const struct record_image *image = &job->record.images[i];
+        const struct view_snapshot *seen;
+
+        if (!internal_is(image))
+            continue;
+        seen = view_node_snapshot(internal_node(job, job->domain->view, image), image->node);
+        if (!seen)
+            return internal_missing(image, err);
+        if (seen->memory && !*ret_memory)
+            *ret_memory = image->file;
+    }
+    return 0;
+}
+
 void internal_put_in_view(const struct job *job)
 {
     for (unsigned i = 0; i < job->record.n_images; i++) {

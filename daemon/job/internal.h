@@ -22,6 +22,12 @@ bool internal_has(const struct job *job);
 /* Whether QEMU shows all of them, each in the active layer of its disk. */
 bool internal_all_in_view(const struct job *job, const struct view *view);
 
+/* The same with an error: Mismatch. Tells the image that has the guest's memory too, NULL: none. */
+int internal_need_in_view(const struct job *job, const char **ret_memory, struct error *err);
+
+/* An image has the snapshot no more: Mismatch. */
+int internal_missing(const struct record_image *image, struct error *err);
+
 /* The view follows what QEMU said yes to. */
 void internal_put_in_view(const struct job *job);
 
@@ -56,6 +62,7 @@ void internal_survey(struct job *job, void (*done)(void *arg, const struct error
  * cannot be any more, as the guest runs, or it was written to since the survey, or its snapshot is
  * gone; and whether somebody has one open just now, such as a tool that is about to end. */
 bool internal_all_at(const struct job *job);
+bool internal_some_at(const struct job *job); /* whether one of them is that, or unreadable */
 bool internal_is_lost(const struct job *job);
 bool internal_is_busy(const struct job *job);
 

@@ -1,7 +1,8 @@
 /* A snapshot inside the images of a live guest, with its memory inside one of them. QEMU does it in
  * one job, in which it holds the vCPUs and lets them go by itself, and answers nothing: so neither
- * the guest nor the images wait for us. It writes the memory first, then the snapshot into one
- * image after another; a name in the tables of all of them is a whole snapshot.
+ * the guest nor the images wait for us. Where it takes longer than an answer is waited for, the
+ * connection is given up, and the next one finds the job done. It writes the memory first, then the
+ * snapshot into one image after another; a name in the tables of all of them is a whole snapshot.
  *
  * The disks are what they were all the time. QEMU ends: what of the snapshot is inside some images
  * is deleted, what is inside all of them is completed. The daemon ends: what QEMU has begun is
@@ -119,10 +120,11 @@ static const struct step inside_steps[] = {
     {.name = "inside-dismiss",
      .probe = dismiss_probe,
      .act = memory_inside_dismiss,
+     .flags = STEP_VERIFY,
      .does = "job-dismiss",
      .image = "the same",
      .lives = "the job in QEMU",
-     .gone = "snapshots inside images: completed"},
+     .gone = "snapshots inside images: completed, rolled-back"},
     {.name = "inside-settle",
      .act = settle_act,
      .flags = STEP_END,

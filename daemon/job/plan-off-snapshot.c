@@ -23,6 +23,7 @@
 #include "job/files.h"
 #include "job/hold.h"
 #include "job/internal.h"
+#include "job/memory-inside.h"
 #include "job/revert-job.h"
 #include "job/snapshot-job.h"
 #include "job/walk.h"
@@ -310,7 +311,7 @@ static const char *revert_worth(bool done, const struct record_image *image)
 {
     bool left = strcmp(image->role, "left") == 0;
 
-    if (internal_is(image))
+    if (internal_is(image) || memory_is_inside(image))
         return "active";
     if (strcmp(image->role, "memory") == 0)
         return "valid";

@@ -1,7 +1,8 @@
 /* Going back to a snapshot while the guest is shut off: each of its disks gets a new overlay on the
  * layer that the snapshot froze, and goes on from there. Nothing that is there is written to, so
  * every branch stays what it was; the layers that the disks were on until now are left behind.
- * Where the snapshot is inside the image, the disk becomes what it holds. */
+ * Where the snapshot is inside the image, the disk becomes what it holds; if the guest's memory is
+ * with it, a live guest can go back as well. */
 #ifndef SNAPVM_JOB_REVERT_JOB_H
 #define SNAPVM_JOB_REVERT_JOB_H
 
@@ -27,6 +28,10 @@ void revert_job_add_internal(struct job *job, const char *target, const char *fi
 /* The memory that the guest may be started with then: a file, or, if that is NULL, inside the image
  * of a disk of the job. `frozen`: it was saved with the file systems frozen. */
 void revert_job_add_memory(struct job *job, const char *file, bool frozen);
+
+/* Makes it a job for a guest that is live, in its QEMU: its disks are all inside, with the memory
+ * in that image. `run`: the guest runs afterwards. */
+void revert_job_go_live(struct job *job, const char *memory, bool run);
 
 /* Reads the images of the tree on the worker and adds to each disk of the job the layers that its
  * overlay will lie on ("source", and "below" down to the bottom) and the one that it is on now

@@ -80,6 +80,7 @@ enum record_job_flag {
     JOB_STALL_SPACE = 1 << 21,   /* the disk was full */
     JOB_STALL_READ = 1 << 22,    /* what failed was reading */
     JOB_FORCE = 1 << 23,         /* of a revert: what is in no snapshot may be lost */
+    JOB_RUN = 1 << 24,           /* of a revert: the guest runs afterwards */
 };
 
 struct record_job {
@@ -149,7 +150,8 @@ void record_snapshot_deinit(struct record_snapshot *snapshot);
 void record_debt_deinit(struct record_debt *debt);
 void record_request_deinit(struct record_request *request);
 
-/* Appends a zeroed element, or inserts it, and returns it; the pointers of the array move with the next one. */
+/* Appends a zeroed element, or inserts it, and returns it; the pointers of the array move with the
+ * next one. */
 struct record_disk *record_domain_add_disk(struct record_domain *domain, const char *target);
 struct record_layer *record_disk_add_layer(struct record_disk *disk, const char *file,
                                            const char *format);

@@ -21,7 +21,6 @@ struct qmp_call *qmp_call_new(const struct qmp_request *request, int64_t *last_i
         .id = *last_id,
         .command = xstrdup(request->command),
         .effect = request->effect,
-        .patient = request->patient,
         .deadline = deadline,
         .fn = request->fn,
         .drop = request->drop,
@@ -79,14 +78,6 @@ struct qmp_call *qmp_calls_take(struct qmp_call_list *list, json_object *reply)
         return call;
     }
     return NULL;
-}
-
-void qmp_calls_renew(struct qmp_call_list *list, int64_t deadline)
-{
-    struct qmp_call *call;
-
-    TAILQ_FOREACH (call, list, link)
-        call->deadline = deadline;
 }
 
 void qmp_call_answer(struct qmp_call *call, json_object *reply)

@@ -15,7 +15,7 @@ struct qmp_call {
     TAILQ_ENTRY(qmp_call) link; /* qmp::calls, qmp::refused or qmp::dying */
     int64_t id;
     char *command;
-    bool effect, patient, sent;
+    bool effect, sent;
     uint64_t end;     /* its last byte, counted over the connection's output */
     int64_t deadline; /* microseconds of the monotonic clock */
     qmp_result_fn fn;
@@ -40,9 +40,6 @@ json_object *qmp_call_capabilities(json_object *greeting);
 
 /* Takes the call with the id of a reply out of the list; NULL when there is none. */
 struct qmp_call *qmp_calls_take(struct qmp_call_list *list, json_object *reply);
-
-/* Gives those that waited behind a patient call their time anew. */
-void qmp_calls_renew(struct qmp_call_list *list, int64_t deadline);
 
 /* Each ends a call that is in no list: the callback is called, the call is freed. A reply has a
  * result or an error, of any shape. */

@@ -26,46 +26,27 @@ static void done_replied(void *arg, json_object *result _unused_, const struct e
     done->fn(done->arg, err);
 }
 
-static struct qmp_request do_request(const char *command, json_object *arguments, qmp_done_fn fn,
-                                     void *arg)
+void qmp_do_with_fd(struct qmp *qmp, const char *command, json_object *arguments, int fd,
+                    qmp_done_fn fn, void *arg)
 {
     struct done *done = xzalloc(sizeof(*done));
 
     *done = (struct done){.fn = fn, .arg = arg};
-    return (struct qmp_request){
-        .command = command,
-        .arguments = arguments,
-        .effect = true,
-        .fn = done_replied,
-        .drop = free,
-        .arg = done,
-    };
-}
-
-void qmp_do_with_fd(struct qmp *qmp, const char *command, json_object *arguments, int fd,
-                    qmp_done_fn fn, void *arg)
-{
-    struct qmp_request request = do_request(command, arguments, fn, arg);
-
-    request.has_fd = true;
-    request.fd = fd;
-    qmp_send(qmp, &request);
-}
-
-void qmp_do_patiently(struct qmp *qmp, const char *command, json_object *arguments, qmp_done_fn fn,
-                      void *arg)
-{
-    struct qmp_request request = do_request(command, arguments, fn, arg);
-
-    request.patient = true;
-    qmp_send(qmp, &request);
+    qmp_send(qmp, &(struct qmp_request){
+                      .command = command,
+                      .arguments = arguments,
+                      .effect = true,
+                      .has_fd = fd >= 0,
+                      .fd = fd,
+                      .fn = done_replied,
+                      .drop = free,
+                      .arg = done,
+                  });
 }
 
 void qmp_do(struct qmp *qmp, const char *command, json_object *arguments, qmp_done_fn fn, void *arg)
 {
-    struct qmp_request request = do_request(command, arguments, fn, arg);
-
-    qmp_send(qmp, &request);
+    qmp_do_with_fd(qmp, command, arguments, -1, fn, arg);
 }
 
 /* One object with one member, which is what most commands about a job take. */

@@ -10,10 +10,6 @@
 void qmp_do(struct qmp *qmp, const char *command, json_object *arguments, qmp_done_fn fn,
             void *arg);
 
-/* The same of one that QEMU answers only when all is done, however long that takes: no time-out. */
-void qmp_do_patiently(struct qmp *qmp, const char *command, json_object *arguments, qmp_done_fn fn,
-                      void *arg);
-
 /* The same with a file descriptor, taken over, that goes to QEMU with the command. */
 void qmp_do_with_fd(struct qmp *qmp, const char *command, json_object *arguments, int fd,
                     qmp_done_fn fn, void *arg);

@@ -18,5 +18,10 @@ static json_object *state_arguments(const struct qmp_state *state)
 
 void qmp_state_save(struct qmp *qmp, const struct qmp_state *state, qmp_done_fn fn, void *arg)
 {
-    qmp_do_patiently(qmp, "snapshot-save", state_arguments(state), fn, arg);
+    qmp_do(qmp, "snapshot-save", state_arguments(state), fn, arg);
+}
+
+void qmp_state_load(struct qmp *qmp, const struct qmp_state *state, qmp_done_fn fn, void *arg)
+{
+    qmp_do(qmp, "snapshot-load", state_arguments(state), fn, arg);
 }

@@ -204,14 +204,11 @@ static void qmp_write(struct qmp *qmp)
     qmp_note_sent(qmp);
 }
 
-static int64_t qmp_deadline(const struct qmp *qmp)
-{
-    return clock_monotonic() + (int64_t)qmp->command_timeout_ms * 1000;
-}
-
 static struct qmp_call *qmp_new_call(struct qmp *qmp, const struct qmp_request *request)
 {
-    return qmp_call_new(request, &qmp->last_id, qmp_deadline(qmp));
+    int64_t deadline = clock_monotonic() + (int64_t)qmp->command_timeout_ms * 1000;
+
+    return qmp_call_new(request, &qmp->last_id, deadline);
 }
 
 /* Puts a command into the output; the caller writes it. */
@@ -318,8 +315,6 @@ static void qmp_replied(struct qmp *qmp, json_object *reply)
         return;
     }
     call = qmp_calls_take(&qmp->calls, reply);
-    if (call && call->patient)
-        qmp_calls_renew(&qmp->calls, qmp_deadline(qmp));
     if (!call) {
         qmp_broken_protocol(qmp, error ? json_text(error) : "an answer that nobody waits for");
         return;
@@ -451,8 +446,7 @@ static void qmp_on_greeting_timeout(struct qmp *qmp)
 static void qmp_on_command_timeout(struct qmp *qmp)
 {
     const struct qmp_call *oldest = TAILQ_FIRST(&qmp->calls);
-    int64_t until = oldest && oldest->patient ? qmp_deadline(qmp) : oldest ? oldest->deadline : 0;
-    int64_t rest = until - clock_monotonic();
+    int64_t rest = oldest ? oldest->deadline - clock_monotonic() : 0;
     struct timeval timeout = {.tv_sec = rest / 1000000, .tv_usec = rest % 1000000};
     struct error err = {0};
 

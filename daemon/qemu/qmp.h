@@ -67,8 +67,7 @@ struct qmp_request {
     const char *command;
     json_object *arguments; /* taken over */
     bool effect, has_fd;
-    bool patient; /* QEMU answers nothing before it has done it all: it has any time */
-    int fd;       /* where it has one: goes to QEMU with the command; taken over */
+    int fd; /* where it has one: goes to QEMU with the command; taken over */
     qmp_result_fn fn;
     void (*drop)(void *arg);
     void *arg;

@@ -105,6 +105,13 @@ class Content:
             self.writes[disk] = state["writes"][disk]
             self.promised[disk] = dict(state["promised"][disk])
 
+    def went_back(self, name):
+        """All that has such a snapshot is what it holds."""
+        for key in [key for key, kept in self.inside.items() if name in kept]:
+            self.go_back(key, name)
+            if f"{key} {name}" in self.states:
+                self.load(key, name, list(self.writes))
+
     def flush_all(self):
         for key in self.images:
             self.flush(key)
@@ -155,7 +162,9 @@ class Content:
         """JSON has made the slots strings."""
         content = cls()
         content.writes = value["writes"]
-        content.states = value["states"]
+        content.states = {name: {**state, "promised": {
+            disk: _slots(slots) for disk, slots in state["promised"].items()}}
+            for name, state in value["states"].items()}
         content.promised = {disk: _slots(slots) for disk, slots in value["promised"].items()}
         content.images = {key: {name: _slots(slots) for name, slots in image.items()}
                           for key, image in value["images"].items()}

@@ -237,6 +237,19 @@ def apply_snapshot(path, name):
         change.count_disk(change.l1_offset, +1)
 
 
+def is_at(path, name):
+    """Whether the disk is what the snapshot holds, and marked so."""
+    with open(path, "rb") as image:
+        change = _Snapshots(image)
+        row = next(row for row in change.rows if row.name == name)
+        tables = []
+        for offset in (change.l1_offset, row.l1_offset):
+            image.seek(offset)
+            tables.append(struct.unpack(f">{change.l1_size}Q", image.read(change.l1_size * 8)))
+        return not any(own & COPIED for own in tables[0]) and \
+            [own & CLUSTER_OF for own in tables[0]] == [kept & CLUSTER_OF for kept in tables[1]]
+
+
 def remove_snapshot(path, name):
     with open(path, "r+b") as image:
         change = _Snapshots(image)

@@ -331,6 +331,9 @@ class _Server:
         for _ in range(times):
             self.machine.tick()
 
+    def order_went_back(self, name):
+        self.machine.content.went_back(name)
+
     def order_kill(self):
         if self.die_with_client == "run" and self.qmp and select.select([self.qmp], [], [], 0)[0]:
             self.on_qmp(select.POLLIN)      # what it got just before is run
@@ -439,6 +442,15 @@ class FakeQemu:
     def inside(self, path, name):
         """{slot: write} of a snapshot inside an image."""
         return Content.from_json(self.state()["content"]).inside[image_key(path)][name]
+
+    def went_back(self, name):
+        """What the images hold is that snapshot, whoever saw to it."""
+        if self.alive:
+            self.order("went_back", name=name)
+            return
+        content = Content.from_json(self.last["content"])
+        content.went_back(name)
+        self.last["content"] = json.loads(json.dumps(content.to_json()))
 
     def kill(self):
         if self.pid is not None:

@@ -158,6 +158,8 @@ def load(machine, arguments):
             machine.written.discard(node.key)
         machine.job_fault("load-memory", job)
         machine.content.load(memory.key, name, machine.disks)
+        if machine.agent:
+            machine.event("VSERPORT_CHANGE", {"id": "ga0", "open": machine.agent.port_open})
         machine.loads.append({"name": name, "running": ran})
         if ran:
             machine.status = "running"

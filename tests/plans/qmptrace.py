@@ -13,8 +13,8 @@ NUMBERS = {"date-sec", "date-nsec", "vm-clock-sec", "vm-clock-nsec", "len", "off
 # What the fake leaves out or leaves empty on purpose.
 IGNORED = {"timestamp", "stats", "driver-specific", "perm", "shared-perm", "package", "cache",
            "ram", "setup-time", "total-time", "downtime", "expected-downtime"}
-# How often they come is QEMU's own business.
-UNCOUNTED = ("MIGRATION_PASS",)
+# How often they come is QEMU's own business; of the port, whether the guest has it open.
+UNCOUNTED = ("MIGRATION_PASS", "VSERPORT_CHANGE")
 FLICKER = (("paused", "running"), ("standby", "ready"))
 
 

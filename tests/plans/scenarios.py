@@ -15,6 +15,7 @@ class Scenario:
     inside = "before"   # of that name
     cut = 0             # QEMU dies in this command, behind so many of its images
     cut_in = "transaction"
+    counts = 0          # whose result is that of the scenario: of the first job, or of the last
     strangers = ()      # what somebody else does, beside `stop`, before a command of ours
 
     def prepare(self, world):
@@ -118,6 +119,16 @@ class State(Scenario):
     def act(self, world):
         world.ask("state", "snapshot.create", domain=DOMAIN, name="before", quiesce=self.quiesce,
                   memory={"mode": "internal"})
+
+
+class Load(State):
+    """Going back to such a snapshot while the guest is live."""
+    counts = -1
+
+    def act(self, world):
+        super().act(world)
+        world.mark()
+        world.ask("load", "snapshot.revert", domain=DOMAIN, name="before", force=True)
 
 
 class VoidState(State):
@@ -310,6 +321,15 @@ STATES = [
     State("state-2-cut-required", "rolled-back", "required", disks=2, cut=1),
     State("state-2-fails", "rolled-back", disks=2, job_fault="snapshot-save", quick=True),
     VoidState("state-2-void", "rolled-back", "required", disks=2, quick=True),
+]
+
+LOADS = [
+    Load("load-2", "completed", disks=2, quick=True),
+    Load("load-drive-required", "completed", "required", style="drive", quick=True),
+    Load("load-2-required", "completed", "required", disks=2),
+    Load("load-paused", "completed", running=False),
+    Load("load-2-fails", "rolled-back", disks=2, job_fault="snapshot-load", quick=True),
+    Load("load-2-torn", "failed", disks=2, job_fault="load-memory", quick=True),
 ]
 
 COMMITS = [
