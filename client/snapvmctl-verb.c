@@ -63,7 +63,7 @@ static const struct option snapshot_create_options[] = {
      .value = "FILE",
      .help = "libvirt's <domainsnapshot> instead"},
     {.param = "validate", .type = OPTION_FLAG, .help = "check the XML against its schema"},
-    {.param = "halt", .type = OPTION_FLAG, .help = "leave the guest stopped afterwards"},
+    {.param = "halt", .type = OPTION_FLAG, .help = "end the guest's QEMU afterwards"},
     {0},
 };
 

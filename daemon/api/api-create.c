@@ -41,11 +41,13 @@ struct create {
     const struct shutoff *files; /* of a guest that is shut off; NULL: it runs */
 };
 
-static int create_check_options(json_object *params, struct error *err)
+static int create_check_options(const struct domain *domain, json_object *params, struct error *err)
 {
-    if (json_flag(params, "halt", 0))
-        return unsupported(err, "snapshots that halt the guest");
-    return 0;
+    if (!json_flag(params, "halt", 0) || strcmp(domain_state(domain), "shutoff") != 0)
+        return 0;
+    error_set(err, SNAPVM_ERROR_INVALID_STATE, "domain %s is shut off already: leave halt out",
+              domain->record.name);
+    return error_text(err, "state", "shutoff");
 }
 
 static int create_check_name(const struct domain *domain, const char *name, struct error *err)
@@ -307,6 +309,8 @@ static uint32_t create_flags(json_object *params)
     const char *quiesce = json_string(params, "quiesce");
     uint32_t flags = json_flag(params, "metadata", 1) ? 0 : JOB_NO_METADATA;
 
+    if (json_flag(params, "halt", 0))
+        flags |= JOB_HALT;
     if (quiesce && strcmp(quiesce, "required") == 0)
         flags |= JOB_QUIESCE_REQUIRED;
     if (quiesce && strcmp(quiesce, "preferred") == 0)
@@ -317,7 +321,7 @@ static uint32_t create_flags(json_object *params)
 static int create_check(struct domain *domain, const char *name, json_object *params,
                         struct error *err)
 {
-    if (create_check_options(params, err) < 0 || create_check_name(domain, name, err) < 0 ||
+    if (create_check_options(domain, params, err) < 0 || create_check_name(domain, name, err) < 0 ||
         create_memory_check(domain, params, err) < 0)
         return -1;
     if (strcmp(domain_state(domain), "shutoff") == 0)

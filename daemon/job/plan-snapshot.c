@@ -304,6 +304,8 @@ void settle_act(struct job *job)
         xstrset(&job->record.quiesce_error, "the daemon was restarted while the guest was frozen");
     if (snapshot_is_void(job))
         snapshot_give_back(job);
+    else if (snapshot_halts(job))
+        snapshot_halt(job);
     else
         engine_end(job, "completed");
 }

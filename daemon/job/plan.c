@@ -7,7 +7,7 @@ static const struct plan *const plans[] = {
     &plan_copy,       &plan_keep,       &plan_copied,        &plan_merge,         &plan_pull,
     &plan_off_commit, &plan_off_active, &plan_delete_inside, &plan_delete,        &plan_off_delete,
     &plan_off_revert, &plan_memory,     &plan_memory_back,   &plan_memory_inside, &plan_memory_drop,
-    &plan_load,
+    &plan_load,       &plan_halt,       &plan_memory_halt,
 };
 
 #define N_PLANS (sizeof(plans) / sizeof(plans[0]))

@@ -81,7 +81,7 @@ struct plan {
 extern const struct plan plan_snapshot, plan_off_snapshot, plan_back, plan_drop, plan_commit,
     plan_copy, plan_keep, plan_copied, plan_merge, plan_pull, plan_off_commit, plan_off_active,
     plan_delete_inside, plan_delete, plan_off_delete, plan_off_revert, plan_memory,
-    plan_memory_back, plan_memory_inside, plan_memory_drop, plan_load;
+    plan_memory_back, plan_memory_inside, plan_memory_drop, plan_load, plan_halt, plan_memory_halt;
 
 /* The plan of a kind that has a step of that name, and its index; NULL for an unknown one. */
 const struct plan *plan_of_step(const char *kind, const char *step, unsigned *ret_index);

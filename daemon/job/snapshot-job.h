@@ -63,6 +63,10 @@ bool snapshot_is_void(const struct job *job);
 /* The end, which takes a void snapshot back. */
 void settle_act(struct job *job);
 
+/* A whole snapshot after which the guest is to end: goes on with that. */
+bool snapshot_halts(const struct job *job);
+void snapshot_halt(struct job *job);
+
 /* Hooks of their plans. */
 int snapshot_forward(const struct job *job, const struct view *view, struct error *err);
 void snapshot_resume(struct job *job);

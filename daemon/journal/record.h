@@ -81,6 +81,7 @@ enum record_job_flag {
     JOB_STALL_READ = 1 << 22,    /* what failed was reading */
     JOB_FORCE = 1 << 23,         /* of a revert: what is in no snapshot may be lost */
     JOB_RUN = 1 << 24,           /* of a revert: the guest runs afterwards */
+    JOB_HALT = 1 << 25,          /* of a snapshot: the guest ends afterwards */
 };
 
 struct record_job {

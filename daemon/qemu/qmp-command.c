@@ -413,6 +413,11 @@ void qmp_job_set_speed(struct qmp *qmp, const char *job, int64_t speed, qmp_done
     qmp_do(qmp, "block-job-set-speed", arguments, fn, arg);
 }
 
+void qmp_quit(struct qmp *qmp, qmp_done_fn fn, void *arg)
+{
+    qmp_do(qmp, "quit", NULL, fn, arg);
+}
+
 void qmp_stop(struct qmp *qmp, qmp_done_fn fn, void *arg)
 {
     qmp_do(qmp, "stop", NULL, fn, arg);

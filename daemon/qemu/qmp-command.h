@@ -103,6 +103,9 @@ void qmp_job_resume(struct qmp *qmp, const char *job, qmp_done_fn fn, void *arg)
 void qmp_job_keep(struct qmp *qmp, const char *job, qmp_done_fn fn, void *arg);
 void qmp_job_set_speed(struct qmp *qmp, const char *job, int64_t speed, qmp_done_fn fn, void *arg);
 
+/* QEMU ends in order; the answer comes before that. */
+void qmp_quit(struct qmp *qmp, qmp_done_fn fn, void *arg);
+
 void qmp_stop(struct qmp *qmp, qmp_done_fn fn, void *arg);
 void qmp_cont(struct qmp *qmp, qmp_done_fn fn, void *arg);
 

@@ -323,6 +323,28 @@ STATES = [
     VoidState("state-2-void", "rolled-back", "required", disks=2, quick=True),
 ]
 
+class Halt(Scenario):
+    """A snapshot behind which the guest is to end."""
+    kind = "halt"
+
+    def __init__(self, name, expects, memory=None, quiesce="none", **more):
+        super().__init__(name, expects, **more)
+        self.memory, self.quiesce = memory, quiesce
+        self.internal = self.disks if memory == "internal" else 0
+
+    def act(self, world):
+        memory = {"memory": {"mode": self.memory}} if self.memory else {}
+        world.ask("halt", "snapshot.create", domain=DOMAIN, name="before", quiesce=self.quiesce,
+                  halt=True, **memory)
+
+
+HALTS = [
+    Halt("halt-2", "completed", disks=2),
+    Halt("halt-required", "completed", quiesce="required", quick=True),
+    Halt("halt-external", "completed", memory="external"),
+    Halt("halt-internal", "completed", memory="internal", quick=True),
+]
+
 LOADS = [
     Load("load-2", "completed", disks=2, quick=True),
     Load("load-drive-required", "completed", "required", style="drive", quick=True),

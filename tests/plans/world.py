@@ -102,4 +102,6 @@ class World(Asker):
             job = self.call("job.get", job=number)
 
     def begin(self):
-        self.daemon.wait_domain(DOMAIN, timeout=TIMEOUT)
+        ended = self.scenario.kind == "halt"      # by the job, as soon as the daemon is there
+        self.daemon.wait_domain(DOMAIN, lambda d: d["connected"] or (
+            ended and d["state"] == "shutoff"), TIMEOUT)
