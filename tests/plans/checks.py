@@ -252,7 +252,7 @@ def check_files(world, jobs):
         require(world.scenario.deletes, f"removed, and nobody asked for it: {name}")
 
 
-def check_qemu(world, disks, torn):
+def check_qemu(world, disks, torn=False):
     """Nothing of ours is left in QEMU, the guest is as it was."""
     if world.scenario.agent and world.scenario.running and not torn:
         wait_thawed(world)
