@@ -9,6 +9,7 @@
 #include "api/context.h"
 #include "api/definition.h"
 #include "api/handlers.h"
+#include "api/overlay.h"
 #include "api/request.h"
 #include "api/turn.h"
 #include "api/wire.h"
@@ -408,6 +409,25 @@ static int redefine_read(struct domain *domain, json_object *params, struct defi
     return difference ? exists_otherwise(&there->record, difference, err) : 0;
 }
 
+/* What is claimed here is gone back to, merged and removed later on, by the daemon and with its
+ * rights: those of an operator end at the images of the domain and at image_dirs. */
+static int redefine_check_folders(const struct call *call, const struct domain *domain,
+                                  const struct record_snapshot *record, struct error *err)
+{
+    const struct conf *conf = call_context(call)->conf;
+
+    if (call_role(call) == ROLE_ADMIN || snapshot_find(domain, record->name))
+        return 0;
+    for (unsigned i = 0; i < record->n_disks; i++) {
+        const struct record_snapshot_disk *disk = &record->disks[i];
+
+        if ((disk->file && overlay_check_folder(conf, domain, disk->file, err) < 0) ||
+            (disk->backing && overlay_check_folder(conf, domain, disk->backing, err) < 0))
+            return -1;
+    }
+    return record->memory_file ? overlay_check_folder(conf, domain, record->memory_file, err) : 0;
+}
+
 /* By itself it becomes the current one only where the current one is its parent. */
 static bool redefine_makes_current(const struct domain *domain, const char *name,
                                    const char *parent, json_object *params)
@@ -459,7 +479,8 @@ void snapshot_redefine_handle(struct call *call)
     if (!domain)
         return;
     if (turn_need_free(domain, &err) < 0 ||
-        redefine_read(domain, call_params(call), &definition, &err) < 0)
+        redefine_read(domain, call_params(call), &definition, &err) < 0 ||
+        redefine_check_folders(call, domain, &definition.record, &err) < 0)
         call_error(call, &err);
     else
         redefine_start(call, domain, &definition);

@@ -81,14 +81,14 @@ static bool revert_runs(const struct record_snapshot *record, json_object *param
 }
 
 /* What the guest can be started with, beside its disks. */
-static int revert_add_memory(struct job *job, const struct record_snapshot *record,
+static int revert_add_memory(struct job *job, const struct record_snapshot *record, bool run,
                              struct error *err)
 {
     bool external = record->memory && strcmp(record->memory, "external") == 0;
     bool inside = record->memory && strcmp(record->memory, "internal") == 0;
 
     if ((external && record->memory_file) || (inside && job_image(job, NULL, "internal"))) {
-        revert_job_add_memory(job, external ? record->memory_file : NULL, record->quiesced);
+        revert_job_add_memory(job, external ? record->memory_file : NULL, record->quiesced, run);
         return 0;
     }
     if (!external && !inside)
@@ -210,8 +210,7 @@ static int revert_need_no_jobs(const struct domain *domain, struct error *err)
 }
 
 /* QEMU has the images, and its view tells what is inside. */
-static void revert_start_live(struct call *call, struct job *job,
-                              const struct record_snapshot *record)
+static void revert_start_live(struct call *call, struct job *job)
 {
     _cleanup_error_ struct error err = {0};
     const char *memory;
@@ -225,7 +224,7 @@ static void revert_start_live(struct call *call, struct job *job,
         call_error(call, &err);
         return;
     }
-    revert_job_go_live(job, memory, revert_runs(record, call_params(call)));
+    revert_job_go_live(job, memory);
     engine_start(job, answer_note_job, answer_started, call);
 }
 
@@ -236,13 +235,13 @@ static void revert_start(struct call *call, struct domain *domain, const struct 
     struct job *job =
         revert_job_new(call_context(call)->engine, domain, snapshot->record.name, force);
 
-    bool live = revert_is_live(domain);
+    bool live = revert_is_live(domain), run = revert_runs(&snapshot->record, call_params(call));
 
     if (!live)
         turn_take(call);
     xstrset(&job->record.request_id, json_string(call_params(call), "request_id"));
     if (revert_add_disks(call, job, snapshot, &err) < 0 ||
-        revert_add_memory(job, &snapshot->record, &err) < 0) {
+        revert_add_memory(job, &snapshot->record, run, &err) < 0) {
         if (live) {
             job_free(job);
             call_error(call, &err);
@@ -252,7 +251,7 @@ static void revert_start(struct call *call, struct domain *domain, const struct 
         return;
     }
     if (live)
-        revert_start_live(call, job, &snapshot->record);
+        revert_start_live(call, job);
     else
         revert_survey(job, tree_job_surveyed, tree_job_new(call, job));
 }

@@ -139,11 +139,24 @@ static int overlay_check_reused(const struct domain *domain, const char *file, c
     return 0;
 }
 
+int overlay_check_folder(const struct conf *conf, const struct domain *domain, const char *file,
+                         struct error *err)
+{
+    _cleanup_close_ int folder = overlay_folder(domain, file);
+
+    if (folder < 0)
+        return overlay_image_error(err, file, "missing", "its folder is not there");
+    if (overlay_is_allowed(conf, domain, folder))
+        return 0;
+    return overlay_image_error(err, file, "outside the allowed directories",
+                               "images lie beside those of the domain, or below a folder of "
+                               "image_dirs in snapvmd.conf");
+}
+
 int overlay_check_file(const struct conf *conf, const struct domain *domain, const char *file,
                        bool reuse, struct error *err)
 {
     _cleanup_free_ char *path = NULL;
-    _cleanup_close_ int folder = -1;
     struct stat st;
 
     if (file[0] != '/' || strlen(file) >= PATH_MAX) {
@@ -154,13 +167,8 @@ int overlay_check_file(const struct conf *conf, const struct domain *domain, con
     if (overlay_is_used(domain, path))
         return overlay_image_error(err, file, "in use",
                                    "a disk of this domain has it in its chain");
-    folder = overlay_folder(domain, file);
-    if (folder < 0)
-        return overlay_image_error(err, file, "missing", "its folder is not there");
-    if (!overlay_is_allowed(conf, domain, folder))
-        return overlay_image_error(err, file, "outside the allowed directories",
-                                   "new images go beside those of the domain, or below a folder "
-                                   "of image_dirs in snapvmd.conf");
+    if (overlay_check_folder(conf, domain, file, err) < 0)
+        return -1;
     if (reuse)
         return overlay_check_reused(domain, file, path, err);
     if (lstat(path, &st) < 0)

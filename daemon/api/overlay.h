@@ -19,6 +19,11 @@ char *overlay_default_file(const struct domain *domain, const struct record_disk
 char *overlay_default_memory(const struct domain *domain, const char *overlay,
                              const char *snapshot);
 
+/* Whether an image of that name may belong to the domain as far as its folder goes. Errors:
+ * ImageError (outside the allowed directories; missing, where there is no such folder). */
+int overlay_check_folder(const struct conf *conf, const struct domain *domain, const char *file,
+                         struct error *err);
+
 /* Errors: InvalidParams (relative), AlreadyExists (object image), ImageError (outside the allowed
  * folders; for `reuse`: missing, or in use by a disk of the domain). */
 int overlay_check_file(const struct conf *conf, const struct domain *domain, const char *file,

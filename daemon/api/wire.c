@@ -214,6 +214,8 @@ static json_object *wire_start(const struct record_job *job)
     json_object_array_add(arguments,
                           json_object_new_string(memory->node ? "-loadvm" : "-incoming"));
     json_object_array_add(arguments, json_object_new_string(memory->node ? memory->node : uri));
+    if (memory->node && !(job->flags & JOB_RUN))
+        json_object_array_add(arguments, json_object_new_string("-S"));
     json_object_object_add(start, "arguments", arguments);
     json_add_bool(start, "cont", !memory->node);
     json_add_bool(start, "thaw", (job->flags & JOB_QUIESCED) != 0);

@@ -303,11 +303,10 @@ static void load_conclude(struct job *job, const char *result)
         xstrset(&job->domain->record.current_snapshot, job->record.snapshot);
 }
 
-void revert_job_go_live(struct job *job, const char *memory, bool run)
+void revert_job_go_live(struct job *job, const char *memory)
 {
     xstrset(&job_image(job, NULL, "memory")->file, memory);
     job->record.flags |= JOB_FORCE;
-    job->record.flags |= run ? JOB_RUN : 0;
     job->record.flags |= domain_is_running(job->domain) ? JOB_HELD : 0;
     job->plan = &plan_load;
     job->step = 0;

@@ -378,7 +378,7 @@ void revert_job_add_internal(struct job *job, const char *target, const char *fi
     xstrset(&image->node, job->record.snapshot);
 }
 
-void revert_job_add_memory(struct job *job, const char *file, bool frozen)
+void revert_job_add_memory(struct job *job, const char *file, bool frozen, bool run)
 {
     const char *inside = file ? NULL : job_image(job, NULL, "internal")->file;
     struct record_image *image =
@@ -388,6 +388,8 @@ void revert_job_add_memory(struct job *job, const char *file, bool frozen)
     xstrset(&image->node, file ? NULL : job->record.snapshot);
     if (frozen)
         job->record.flags |= JOB_QUIESCED;
+    if (run)
+        job->record.flags |= JOB_RUN;
 }
 
 void revert_job_add_disk(struct job *job, const char *target, const char *file)

@@ -26,12 +26,13 @@ void revert_job_add_disk(struct job *job, const char *target, const char *file);
 void revert_job_add_internal(struct job *job, const char *target, const char *file);
 
 /* The memory that the guest may be started with then: a file, or, if that is NULL, inside the image
- * of a disk of the job. `frozen`: it was saved with the file systems frozen. */
-void revert_job_add_memory(struct job *job, const char *file, bool frozen);
+ * of a disk of the job. `frozen`: it was saved with the file systems frozen; `run`: the guest is to
+ * run with it. */
+void revert_job_add_memory(struct job *job, const char *file, bool frozen, bool run);
 
 /* Makes it a job for a guest that is live, in its QEMU: its disks are all inside, with the memory
- * in that image. `run`: the guest runs afterwards. */
-void revert_job_go_live(struct job *job, const char *memory, bool run);
+ * in that image. */
+void revert_job_go_live(struct job *job, const char *memory);
 
 /* Reads the images of the tree on the worker and adds to each disk of the job the layers that its
  * overlay will lie on ("source", and "below" down to the bottom) and the one that it is on now
