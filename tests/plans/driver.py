@@ -35,7 +35,7 @@ from fakeqemu import Died  # noqa: E402
 from settled import rows, unlisted  # noqa: E402
 from world import FOLDER, SHORT_TIMEOUTS, World, Wrong  # noqa: E402
 
-THIN = 3            # of so many faults, or crashes, a plain check tries one
+THIN = 5            # of so many faults, or crashes, a plain check tries one
 LIMIT = 500         # more boundaries than any plan has: a daemon that dies for ever is a failure
 QMP_FAULTS = ("refuse", "drop-before", "drop-after", "never-before", "never", "stop", "die-before",
               "die-after")

@@ -4,7 +4,7 @@ itself again at the m-th boundary of that recovery, for every m.
 
 `--only NAME` picks a scenario, `--at N[,M]` one crash, `--keep` leaves the failed worlds behind. A
 failure prints the command that repeats it. SNAPVM_TEST_ALL=1 or `--all` runs everything; a plain
-check has time for every fourth run, beginning with one that the scenario's name chooses.
+check has time for every seventh run, beginning with one that the scenario's name chooses.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from offworld import (DOMAIN, FOLDER, TIMEOUT, OffWorld, Wrong, content, inside,
                       require, tool)
 from settled import rows, unlisted  # noqa: E402
 
-THIN = 4            # of so many runs a plain check does one
+THIN = 7            # of so many runs a plain check does one
 LEAKS = 3           # qemu-img check: nothing is wrong but clusters that are lost
 LIMIT = 500         # more boundaries than any plan has: a daemon that dies for ever is a failure
 
