@@ -33,6 +33,17 @@ def spawn(command, **options):
                             stdin=subprocess.DEVNULL, **options)
 
 
+def lacks(command):
+    """Why nothing can be tested that needs a command of QEMU, or None, also where there is none."""
+    if not shutil.which(QEMU):
+        return None
+    requests = "".join(json.dumps({"execute": name}) + "\n"
+                       for name in ("qmp_capabilities", "query-commands", "quit"))
+    answers = subprocess.run([QEMU, "-machine", "none", "-nodefaults", "-display", "none", "-qmp",
+                              "stdio"], input=requests, capture_output=True, text=True, check=True)
+    return None if f'"{command}"' in answers.stdout else f"this QEMU has no {command}"
+
+
 def all_writable(blockdev):
     """The same layers with all opened for writing, as one gets them who opens each by itself."""
     return {**blockdev, "read-only": False,
