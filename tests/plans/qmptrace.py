@@ -79,7 +79,7 @@ class Trace:
         """Everything seen, without what may differ."""
         messages = [clean(message, self.folder) for message in self.seen
                     if "QMP" not in message and message.get("event") not in UNCOUNTED]
-        return late_abort(late_ready(one_error(without_flicker(messages))))
+        return replies_first(one_error(without_flicker(messages)))
 
 
 def clean(value, folder):
@@ -126,27 +126,15 @@ def one_error(messages):
             if message != before or message.get("event") != "BLOCK_JOB_ERROR"]
 
 
-def late_ready(messages):
-    """A job with nothing to copy is ready on either side of the reply to its start: put behind it
-    here."""
-    kept = list(messages)
-    for n in range(len(kept) - 2):
-        ready = kept[n].get("data", {}).get("status") == "ready"
-        said = kept[n + 1].get("event") == "BLOCK_JOB_READY"
-        if ready and said and kept[n + 2] == {"return": {}}:
-            kept[n:n + 3] = kept[n + 2], kept[n], kept[n + 1]
-    return kept
-
-
-def late_abort(messages):
-    """A pull that is cancelled ends on either side of the reply, as it sleeps or copies at that
-    moment: put behind it here."""
-    kept = list(messages)
-    for n in range(len(kept) - 4):
-        told = [m.get("data", {}).get("status", m.get("event")) for m in kept[n:n + 4]]
-        if (told == ["aborting", "BLOCK_JOB_CANCELLED", "concluded", "null"] and
-                kept[n + 1]["data"]["type"] == "stream" and kept[n + 4] == {"return": {}}):
-            kept[n:n + 5] = kept[n + 4], *kept[n:n + 4]
+def replies_first(messages):
+    """Jobs and migrations tell on either side of a reply how far they are, as QEMU's threads run: here
+    a reply that holds nothing stands before the events that came since the one before."""
+    kept = []
+    for message in messages:
+        at = len(kept)
+        while message == {"return": {}} and at > 0 and "event" in kept[at - 1]:
+            at -= 1
+        kept.insert(at, message)
     return kept
 
 
