@@ -234,7 +234,6 @@ static void revert_start(struct call *call, struct domain *domain, const struct 
     _cleanup_error_ struct error err = {0};
     struct job *job =
         revert_job_new(call_context(call)->engine, domain, snapshot->record.name, force);
-
     bool live = revert_is_live(domain), run = revert_runs(&snapshot->record, call_params(call));
 
     if (!live)

@@ -17,8 +17,8 @@ int create_memory_check(const struct domain *domain, json_object *params, struct
 /* Whether it is to be inside an image: so are the snapshots of the disks, unless it is said. */
 bool create_memory_is_inside(json_object *params);
 
-/* Adds the file to a job that has its overlays. Errors: those of
- * overlay_check_file, Unsupported. */
+/* Adds the file to a job that has its overlays, or the memory to one that is inside its images.
+ * Errors: those of overlay_check_file, Unsupported. */
 int create_memory_add(const struct conf *conf, struct job *job, json_object *params,
                       struct error *err);
 
