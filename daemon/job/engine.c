@@ -262,6 +262,7 @@ static void engine_record(struct job *job)
     engine_put(job, txn);
     engine_set_phase(job, PHASE_RECORDING);
     journal_commit(txn, step->name, engine_recorded, job);
+    job_lay(job, step->lay);
 }
 
 void job_begin(struct job *job)
@@ -343,19 +344,6 @@ void job_acted(struct job *job, const struct error *err)
     } else {
         engine_advance(job);
     }
-}
-
-void job_failed(struct job *job, const struct error *err)
-{
-    engine_fail(job, err);
-}
-
-void job_filed(struct job *job, const struct error *err)
-{
-    if (err)
-        engine_fail(job, err);
-    else
-        job_acted(job, NULL);
 }
 
 void job_go(struct job *job, const struct plan *plan, const char *step)

@@ -15,6 +15,7 @@
 #include "job/hold.h"
 #include "journal/journal.h"
 #include "proto/snapvm-errors.h"
+#include "qemu/qmp.h"
 #include "qemu/tool.h"
 #include "qemu/view.h"
 
@@ -214,6 +215,19 @@ bool job_why_failed(const struct job *leader, struct error *err)
     return false;
 }
 
+void job_failed(struct job *job, const struct error *err)
+{
+    engine_fail(job, err);
+}
+
+void job_filed(struct job *job, const struct error *err)
+{
+    if (err)
+        engine_fail(job, err);
+    else
+        job_acted(job, NULL);
+}
+
 void job_expect(struct job *job, unsigned n)
 {
     assert(job->outstanding == 0);
@@ -221,6 +235,17 @@ void job_expect(struct job *job, unsigned n)
     error_clear(&job->reply_error);
     if (n == 0)
         job_acted(job, NULL);
+}
+
+void job_lay(struct job *job, void (*lay)(struct job *))
+{
+    struct qmp *qmp = job->domain->connected ? job_qmp(job) : NULL;
+
+    if (!lay || !qmp)
+        return;
+    qmp_lay(qmp);
+    lay(job);
+    qmp_laid(qmp);
 }
 
 void job_reply(void *arg, const struct error *err)

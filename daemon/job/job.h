@@ -146,6 +146,10 @@ void job_filed(struct job *job, const struct error *err);
 void job_expect(struct job *job, unsigned n);
 void job_reply(void *job, const struct error *err);
 
+/* Calls `lay` where the monitor is there: the command that it sends is only laid out (qmp_lay),
+ * while something else is waited for. NULL: nothing. */
+void job_lay(struct job *job, void (*lay)(struct job *));
+
 /* As job_reply, for effects that may be gone already: errors other than a lost monitor are none. */
 void job_reply_lenient(void *job, const struct error *err);
 

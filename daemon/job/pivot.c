@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <uthash.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -18,6 +19,8 @@
 #include "proto/snapvm-errors.h"
 #include "qemu/qmp-command.h"
 #include "qemu/qmp.h"
+
+#define FEW_NODES 16 /* of a guest; a layer has two */
 
 /* --- evidence --- */
 
@@ -208,20 +211,56 @@ static bool pivot_holds_early(const struct job *job)
     return false;
 }
 
-/* Legs whose job is there already, from before a crash, are left to it. */
+/* That the pivot is wanted is in the record of the start, or of the command. */
+bool pivot_prepare_known(const struct job *job)
+{
+    return !pivot_holds_early(job);
+}
+
+void pivot_prepare_lay(struct job *job)
+{
+    struct leg first = leg_first(job);
+
+    if (job_has(job, JOB_HELD))
+        qmp_stop(job_qmp(job), job_reply, job);
+    else
+        qmp_job_complete(job_qmp(job), first.name, job_reply, job);
+}
+
+static void leg_start(struct job *job, const struct leg *leg)
+{
+    if (leg_copies(leg))
+        copy_start_leg(job, leg);
+    else
+        commit_start_leg(job, leg);
+}
+
+void pivot_start_lay(struct job *job)
+{
+    struct leg first = leg_first(job);
+
+    leg_start(job, &first);
+}
+
+/* Legs whose job is there already, from before a crash, are left to it. QEMU reads what completes
+ * the job while it starts it. */
 void pivot_start_act(struct job *job)
 {
+    unsigned begun = 0;
+
     job_expect(job, leg_count(job));
     qmp_cork(job_qmp(job));
     for (struct leg leg = leg_first(job); leg.job; leg = leg_next(job, &leg)) {
-        if (leg_status(&leg, job->domain->view) != VIEW_JOB_NONE)
+        if (leg_status(&leg, job->domain->view) != VIEW_JOB_NONE) {
             job_reply(job, NULL);
-        else if (leg_copies(&leg))
-            copy_start_leg(job, &leg);
-        else
-            commit_start_leg(job, &leg);
+            continue;
+        }
+        leg_start(job, &leg);
+        begun++;
     }
     qmp_uncork(job_qmp(job));
+    if (begun > 0 && job_has(job, JOB_AUTO_PIVOT) && pivot_prepare_known(job))
+        job_lay(job, pivot_prepare_lay);
 }
 
 static void pivot_note_released(struct job *job)
@@ -279,12 +318,6 @@ static void pivot_hold(struct job *job)
     qmp_stop(job_qmp(job), job_reply, job);
 }
 
-/* That the pivot is wanted is in the record of the start, or of the command. */
-bool pivot_prepare_known(const struct job *job)
-{
-    return !pivot_holds_early(job);
-}
-
 void pivot_prepare_act(struct job *job)
 {
     bool hold = job_has(job, JOB_HELD);
@@ -336,9 +369,13 @@ static void pivot_root_told(void *arg, const char *qom, const char *node, const 
     job_reply(job, err);
 }
 
-/* The root of a disk says nothing about its inner layers. */
-static bool pivot_roots_can_be_told(const struct job *job)
+/* Whether each disk of the job is asked for by itself. The root of a disk says nothing about its
+ * inner layers; and of a guest with few nodes QEMU has told all disks before it has read the longer
+ * question for one. */
+static bool pivot_asks_each(const struct job *job)
 {
+    if (HASH_COUNT(job->domain->view->nodes) <= FEW_NODES)
+        return false;
     for (struct leg leg = leg_first(job); leg.job; leg = leg_next(job, &leg)) {
         const struct view_disk *disk = leg_view_disk(&leg);
 
@@ -348,10 +385,10 @@ static bool pivot_roots_can_be_told(const struct job *job)
     return true;
 }
 
-/* The vCPUs wait for what it shows: only the disks of the job are asked for, where they can be. */
-static void pivot_ask_roots(struct job *job, bool told)
+/* The vCPUs wait for what it shows: no more is asked for than the pivot needs. */
+static void pivot_ask_roots(struct job *job, bool each)
 {
-    if (!told) {
+    if (!each) {
         job->asked = legs_have(job, true) ? domain_look(job->domain)
                                           : domain_look_roots(job->domain);
         return;
@@ -361,23 +398,52 @@ static void pivot_ask_roots(struct job *job, bool told)
         qmp_query_root(job_qmp(job), leg_view_disk(&leg)->qom, pivot_root_told, job);
 }
 
+static bool pivot_holds_late(const struct job *job)
+{
+    return job_has(job, JOB_HELD) && !pivot_holds_early(job);
+}
+
+void pivot_switch_lay(struct job *job)
+{
+    struct leg first = leg_first(job);
+
+    if (pivot_holds_late(job))
+        qmp_stop(job_qmp(job), job_reply, job);
+    else
+        qmp_job_finalize(job_qmp(job), first.name, job_reply, job);
+}
+
+static void pivot_tidy_lay(struct job *job)
+{
+    struct leg first = leg_first(job);
+
+    if (job_has(job, JOB_HELD))
+        qmp_cont(job_qmp(job), job_reply, job);
+    else
+        qmp_job_dismiss(job_qmp(job), first.name, job_reply, job);
+}
+
 void pivot_switch_act(struct job *job)
 {
-    bool hold = job_has(job, JOB_HELD) && !pivot_holds_early(job);
-    bool told = pivot_roots_can_be_told(job);
+    bool hold = pivot_holds_late(job), each = pivot_asks_each(job);
+    unsigned sent = hold;
 
-    job_expect(job, leg_count(job) * (1 + told) + hold);
+    job_expect(job, leg_count(job) * (1 + each) + hold);
     qmp_cork(job_qmp(job));
     if (hold)
         pivot_hold(job);
     for (struct leg leg = leg_first(job); leg.job; leg = leg_next(job, &leg)) {
-        if (leg_status(&leg, job->domain->view) == VIEW_JOB_PENDING)
-            qmp_job_finalize(job_qmp(job), leg.name, job_reply, job);
-        else
+        if (leg_status(&leg, job->domain->view) != VIEW_JOB_PENDING) {
             job_reply(job, NULL);
+            continue;
+        }
+        qmp_job_finalize(job_qmp(job), leg.name, job_reply, job);
+        sent++;
     }
-    pivot_ask_roots(job, told);
+    pivot_ask_roots(job, each);
     qmp_uncork(job_qmp(job));
+    if (sent > 0)
+        job_lay(job, pivot_tidy_lay);
 }
 
 void pivot_reverse_note(struct job *job, struct journal_txn *txn)

@@ -18,12 +18,14 @@
 #define PIVOT_PATIENCE_MS 400
 
 enum seen pivot_start_probe(const struct job *job, const struct view *view);
+void pivot_start_lay(struct job *job);
 void pivot_start_act(struct job *job);
 void pivot_start_undo(struct job *job);
 
 enum seen pivot_converge_probe(const struct job *job, const struct view *view);
 
 enum seen pivot_prepare_probe(const struct job *job, const struct view *view);
+void pivot_prepare_lay(struct job *job);
 void pivot_prepare_act(struct job *job);
 void pivot_prepare_note(struct job *job, struct journal_txn *txn);
 bool pivot_prepare_known(const struct job *job);
@@ -32,6 +34,7 @@ enum seen pivot_decide_probe(const struct job *job, const struct view *view);
 void pivot_decide_note(struct job *job, struct journal_txn *txn);
 
 enum seen pivot_switch_probe(const struct job *job, const struct view *view);
+void pivot_switch_lay(struct job *job);
 void pivot_switch_act(struct job *job);
 
 /* Whether QEMU failed to switch a leg, so that the layer to be left is the disk after all. */

@@ -128,37 +128,82 @@ static void overlays_asked(struct job *job)
     overlays_part(job, NULL);
 }
 
+static void overlay_open(struct job *job, const struct record_image *image)
+{
+    const struct record_disk *disk = disk_find(job->domain, image->disk);
+    const struct view_disk *seen = disk ? disk_in_view(job->domain, disk) : NULL;
+    struct qmp_open open = {
+        .node = image->node,
+        .format = image->format,
+        .file = image->file,
+        .direct = seen && seen->direct,
+        .no_flush = seen && seen->no_flush,
+        .detect_zeroes = seen ? seen->detect_zeroes : NULL,
+    };
+
+    qmp_blockdev_add(job_qmp(job), &open, overlays_part, job);
+}
+
 static void overlays_open(struct job *job)
 {
     qmp_cork(job_qmp(job));
     for (unsigned i = 0; i < job->record.n_images; i++) {
-        const struct record_image *image = &job->record.images[i];
-        const struct record_disk *disk = disk_find(job->domain, image->disk);
-        const struct view_disk *seen = disk ? disk_in_view(job->domain, disk) : NULL;
-        struct qmp_open open = {
-            .node = image->node,
-            .format = image->format,
-            .file = image->file,
-            .direct = seen && seen->direct,
-            .no_flush = seen && seen->no_flush,
-            .detect_zeroes = seen ? seen->detect_zeroes : NULL,
-        };
-
-        if (!is_overlay(image))
+        if (!is_overlay(&job->record.images[i]))
             continue;
         job->outstanding++;
-        qmp_blockdev_add(job_qmp(job), &open, overlays_part, job);
+        overlay_open(job, &job->record.images[i]);
     }
     qmp_uncork(job_qmp(job));
 }
 
-/* The sync first: it goes on while QEMU opens them. */
+void overlays_lay(struct job *job)
+{
+    const struct record_image *first = job_image(job, NULL, "overlay");
+
+    if (first)
+        overlay_open(job, first);
+}
+
+/* The root of a disk may be a filter, which passes it on: QEMU wants the root. */
+static const char *switch_root(const struct job *job, const struct record_image *image)
+{
+    const struct record_disk *disk = disk_find(job->domain, image->disk);
+    const struct view_disk *seen = disk ? disk_in_view(job->domain, disk) : NULL;
+
+    return seen ? seen->root : image->disk;
+}
+
+static void switch_send(struct job *job)
+{
+    struct qmp_snapshot pairs[LIMIT_SNAPSHOT_DISKS];
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < job->record.n_images; i++) {
+        const struct record_image *image = &job->record.images[i];
+
+        if (is_overlay(image))
+            pairs[n++] = (struct qmp_snapshot){
+                .node = job_image(job, image->disk, "source")->node,
+                .overlay = image->node,
+            };
+        else if (internal_is(image))
+            pairs[n++] = (struct qmp_snapshot){
+                .node = switch_root(job, image),
+                .name = image->node,
+            };
+    }
+    qmp_snapshot(job_qmp(job), pairs, n, job_reply, job);
+}
+
+/* The sync first: it goes on while QEMU opens them. The switch is laid out before the freeze: for
+ * as long as QEMU reads it, the guest would stand still. */
 static void overlays_made(struct job *job, const struct error *err)
 {
     if (!err && job->domain->connected) {
         job->outstanding++;
         files_sync_overlays(job, overlays_synced);
         overlays_open(job);
+        job_lay(job, job_image(job, NULL, "memory") ? NULL : switch_send);
     }
     overlays_part(job, err); /* away: the next step finds it so */
 }
@@ -230,36 +275,10 @@ void overlays_undo(struct job *job)
     overlays_closed(job, NULL);
 }
 
-/* The root of a disk may be a filter, which passes it on: QEMU wants the root. */
-static const char *switch_root(const struct job *job, const struct record_image *image)
-{
-    const struct record_disk *disk = disk_find(job->domain, image->disk);
-    const struct view_disk *seen = disk ? disk_in_view(job->domain, disk) : NULL;
-
-    return seen ? seen->root : image->disk;
-}
-
 void switch_act(struct job *job)
 {
-    struct qmp_snapshot pairs[LIMIT_SNAPSHOT_DISKS];
-    unsigned n = 0;
-
-    for (unsigned i = 0; i < job->record.n_images; i++) {
-        const struct record_image *image = &job->record.images[i];
-
-        if (is_overlay(image))
-            pairs[n++] = (struct qmp_snapshot){
-                .node = job_image(job, image->disk, "source")->node,
-                .overlay = image->node,
-            };
-        else if (internal_is(image))
-            pairs[n++] = (struct qmp_snapshot){
-                .node = switch_root(job, image),
-                .name = image->node,
-            };
-    }
     job_expect(job, 1);
-    qmp_snapshot(job_qmp(job), pairs, n, job_reply, job);
+    switch_send(job);
 }
 
 bool thaw_skip(const struct job *job)
@@ -324,6 +343,7 @@ static const struct step snapshot_steps[] = {
      .probe = overlays_probe,
      .act = overlays_act,
      .undo = overlays_undo,
+     .lay = overlays_lay,
      .flags = STEP_RECORD,
      .note = overlays_note,
      .does = "make the overlays (never over a file that is there), sync them and their folder, "

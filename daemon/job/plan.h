@@ -38,6 +38,9 @@ struct step {
     enum seen (*probe)(const struct job *, const struct view *); /* pure; NULL: no evidence */
     void (*act)(struct job *);  /* asks for the effect; harmless to repeat after NOT_YET */
     void (*undo)(struct job *); /* takes it back; harmless to repeat; NULL: nothing to take back */
+    /* Called while the step's record is on its way, by job_lay: sends what act, or the next step's,
+     * will send first. NULL: nothing that can be known before. */
+    void (*lay)(struct job *);
     unsigned flags;
     bool (*skip)(const struct job *);  /* the step does not apply; NULL: it does */
     bool (*known)(const struct job *); /* its record would say nothing new; NULL: it would */

@@ -172,6 +172,7 @@ void engine_start(struct job *job, engine_note_fn note, engine_started_fn done, 
     if (note)
         note(arg, job, txn);
     journal_commit(txn, "start", engine_started, starting);
+    job_lay(job, job_step(job)->lay);
 }
 
 /* --- load --- */

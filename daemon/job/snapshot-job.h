@@ -42,6 +42,7 @@ void names_act(struct job *job);
 
 enum seen overlays_probe(const struct job *job, const struct view *view);
 void overlays_note(struct job *job, struct journal_txn *txn);
+void overlays_lay(struct job *job);
 void overlays_act(struct job *job);
 void overlays_undo(struct job *job);
 enum seen freeze_probe(const struct job *job, const struct view *view);

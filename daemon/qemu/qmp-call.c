@@ -29,6 +29,20 @@ struct qmp_call *qmp_call_new(const struct qmp_request *request, int64_t *last_i
     return call;
 }
 
+static void forgotten(void *arg _unused_, json_object *result _unused_,
+                      const struct error *err _unused_)
+{
+}
+
+struct qmp_call *qmp_call_new_forgotten(int64_t deadline)
+{
+    struct qmp_call *call = xzalloc(sizeof(*call));
+
+    *call = (struct qmp_call){
+        .command = xstrdup("what was taken back"), .deadline = deadline, .fn = forgotten};
+    return call;
+}
+
 static void qmp_call_free(struct qmp_call *call)
 {
     free(call->command);
@@ -67,12 +81,13 @@ json_object *qmp_call_capabilities(json_object *greeting)
 struct qmp_call *qmp_calls_take(struct qmp_call_list *list, json_object *reply)
 {
     json_object *id = json_member(reply, "id");
+    int64_t number = json_object_is_type(id, json_type_int) ? json_object_get_int64(id) : 0;
     struct qmp_call *call;
 
-    if (!json_object_is_type(id, json_type_int))
+    if (number == 0 && (id || !json_member(reply, "error")))
         return NULL;
     TAILQ_FOREACH (call, list, link) {
-        if (call->id != json_object_get_int64(id))
+        if (call->id != number)
             continue;
         TAILQ_REMOVE(list, call, link);
         return call;
@@ -107,14 +122,19 @@ void qmp_call_gone(struct qmp_call *call, const char *reason)
     qmp_call_free(call);
 }
 
+void qmp_call_drop(struct qmp_call *call)
+{
+    if (call->drop)
+        call->drop(call->arg);
+    qmp_call_free(call);
+}
+
 void qmp_calls_drop(struct qmp_call_list *list)
 {
     struct qmp_call *call;
 
     while ((call = TAILQ_FIRST(list))) {
         TAILQ_REMOVE(list, call, link);
-        if (call->drop)
-            call->drop(call->arg);
-        qmp_call_free(call);
+        qmp_call_drop(call);
     }
 }

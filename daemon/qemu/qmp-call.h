@@ -13,7 +13,7 @@
 
 struct qmp_call {
     TAILQ_ENTRY(qmp_call) link; /* qmp::calls, qmp::refused or qmp::dying */
-    int64_t id;
+    int64_t id;                 /* 0: of bytes that QEMU was made to forget */
     char *command;
     bool effect, sent;
     uint64_t end;     /* its last byte, counted over the connection's output */
@@ -38,7 +38,11 @@ json_object *qmp_call_object(const struct qmp_call *call, json_object *arguments
  * wake each other up in between. Nothing is ever executed out of turn. */
 json_object *qmp_call_capabilities(json_object *greeting);
 
-/* Takes the call with the id of a reply out of the list; NULL when there is none. */
+/* What stands for the answer to bytes that QEMU was made to forget: an error without an id. */
+struct qmp_call *qmp_call_new_forgotten(int64_t deadline);
+
+/* Takes the call with the id of a reply out of the list, or for an error without one that of bytes
+ * that QEMU was made to forget; NULL when there is none. */
 struct qmp_call *qmp_calls_take(struct qmp_call_list *list, json_object *reply);
 
 /* Each ends a call that is in no list: the callback is called, the call is freed. A reply has a
@@ -46,7 +50,8 @@ struct qmp_call *qmp_calls_take(struct qmp_call_list *list, json_object *reply);
 void qmp_call_answer(struct qmp_call *call, json_object *reply);
 void qmp_call_gone(struct qmp_call *call, const char *reason);
 
-/* Ends all calls of a list without their callbacks. */
+/* Ends a call that is in no list, or all calls of a list, without their callbacks. */
+void qmp_call_drop(struct qmp_call *call);
 void qmp_calls_drop(struct qmp_call_list *list);
 
 #endif

@@ -36,11 +36,44 @@ void qmp_out_deinit(struct qmp_out *out)
     while (!STAILQ_EMPTY(&out->fds))
         qmp_out_drop(out);
     evbuffer_free(out->bytes);
+    free(out->laid);
+}
+
+void qmp_out_lay(struct qmp_out *out, int sock, const char *line)
+{
+    ssize_t n;
+
+    if (out->laid || evbuffer_get_length(out->bytes) > 0)
+        return;
+    n = send(sock, line, strlen(line) - 1, MSG_NOSIGNAL);
+    if (n <= 0)
+        return; /* what ails the socket shows when the command is sent */
+    out->laid = xstrndup(line, (size_t)n);
+    out->n_laid = (size_t)n;
+}
+
+bool qmp_out_differs(const struct qmp_out *out, const char *line, int fd)
+{
+    return out->laid && (fd >= 0 || strncmp(line, out->laid, out->n_laid) != 0);
+}
+
+static void qmp_out_forget(struct qmp_out *out)
+{
+    free(out->laid);
+    out->laid = NULL;
+    out->n_laid = 0;
+}
+
+uint64_t qmp_out_take_back(struct qmp_out *out)
+{
+    qmp_out_forget(out);
+    evbuffer_add(out->bytes, "\xff", 1);
+    return ++out->queued;
 }
 
 uint64_t qmp_out_put(struct qmp_out *out, const char *line, int fd)
 {
-    size_t size = strlen(line);
+    size_t size = strlen(line) - out->n_laid;
     struct qmp_out_fd *entry;
 
     if (fd >= 0) {
@@ -48,7 +81,8 @@ uint64_t qmp_out_put(struct qmp_out *out, const char *line, int fd)
         *entry = (struct qmp_out_fd){.at = out->queued, .fd = fd};
         STAILQ_INSERT_TAIL(&out->fds, entry, link);
     }
-    evbuffer_add(out->bytes, line, size);
+    evbuffer_add(out->bytes, line + out->n_laid, size);
+    qmp_out_forget(out);
     evbuffer_add(out->bytes, "\n", 1);
     out->queued += size + 1;
     return out->queued;

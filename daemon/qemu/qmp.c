@@ -25,45 +25,12 @@
 #include "proto/json.h"
 #include "proto/limits.h"
 #include "proto/snapvm-errors.h"
-#include "qemu/qmp-call.h"
-#include "qemu/qmp-out.h"
+#include "qemu/qmp-conn.h"
 
 #define QMP_RETRY_MS 20           /* between two tries while QEMU's backlog is full */
 #define QMP_READ_SIZE (64 * 1024) /* bytes of one read */
 #define QMP_READ_TURNS 32         /* reads before the loop's other work has its turn */
 #define QMP_KEEP (256 * 1024)     /* bytes of room kept after a long line */
-
-enum qmp_state { QMP_CONNECTING, QMP_GREETING, QMP_NEGOTIATING, QMP_UP, QMP_DOWN };
-
-struct qmp {
-    struct event_base *base;
-    const struct qmp_handlers *handlers;
-    void *arg;
-    char *path;
-    unsigned greeting_timeout_ms, command_timeout_ms;
-    struct crash *crash;
-
-    enum qmp_state state;
-    int fd, pidfd;
-    struct event *readable, *writable, *ended; /* of fd, fd and pidfd */
-    struct event *retry, *timer;               /* timer: of the greeting, then of the oldest call */
-    struct event *later;                       /* what may not be done inside the caller's call */
-    struct error why;                          /* set: the connection is about to go down */
-
-    struct frame frame;
-    struct qmp_out out;
-    unsigned corked;
-
-    struct qmp_call_list calls;   /* oldest first */
-    struct qmp_call_list refused; /* made while it was not up: to be answered from the loop */
-    struct qmp_call_list dying;   /* being answered with QemuGone */
-    int64_t last_id;
-
-    struct process process;
-    char *version;
-    unsigned depth; /* entries from the loop that are on the stack */
-    bool freed;     /* its memory goes with the last of them */
-};
 
 static void qmp_destroy(struct qmp *qmp)
 {
@@ -153,8 +120,7 @@ static void qmp_down(struct qmp *qmp, struct error *why)
         qmp->handlers->down(qmp->arg, &err);
 }
 
-/* The same as soon as the loop runs, for what happens inside a call of the owner. */
-static void qmp_down_later(struct qmp *qmp, struct error *why)
+void qmp_down_later(struct qmp *qmp, struct error *why)
 {
     if (qmp->why.code)
         error_clear(why);
@@ -171,103 +137,6 @@ static void qmp_broken_protocol(struct qmp *qmp, const char *what)
               "the monitor %s does not speak as QEMU does (%s): the connection was closed",
               qmp->path, what);
     qmp_down(qmp, &err);
-}
-
-static void qmp_note_sent(struct qmp *qmp)
-{
-    struct qmp_call *call;
-
-    TAILQ_FOREACH (call, &qmp->calls, link) {
-        if (call->sent || call->end > qmp->out.left)
-            continue;
-        call->sent = true;
-        if (call->effect)
-            crash_point(qmp->crash, "effect.sent", call->command);
-    }
-}
-
-static void qmp_write(struct qmp *qmp)
-{
-    struct error err = {0};
-    int r;
-
-    if (qmp->why.code)
-        return;
-    r = qmp_out_send(&qmp->out, qmp->fd);
-    if (r < 0) {
-        error_set_errno(&err, SNAPVM_ERROR_QEMU_GONE, errno,
-                        "the monitor %s takes no more commands", qmp->path);
-        qmp_down_later(qmp, &err);
-    } else if (r > 0) {
-        event_add(qmp->writable, NULL);
-    }
-    qmp_note_sent(qmp);
-}
-
-static struct qmp_call *qmp_new_call(struct qmp *qmp, const struct qmp_request *request)
-{
-    int64_t deadline = clock_monotonic() + (int64_t)qmp->command_timeout_ms * 1000;
-
-    return qmp_call_new(request, &qmp->last_id, deadline);
-}
-
-/* Puts a command into the output; the caller writes it. */
-static void qmp_queue(struct qmp *qmp, const struct qmp_request *request)
-{
-    struct qmp_call *call = qmp_new_call(qmp, request);
-    _cleanup_json_ json_object *object = qmp_call_object(call, request->arguments);
-    const char *text = json_text(object);
-
-    log_debug("qmp %s: > %s", qmp->path, text);
-    call->end = qmp_out_put(&qmp->out, text, request->has_fd ? request->fd : -1);
-    TAILQ_INSERT_TAIL(&qmp->calls, call, link);
-}
-
-/* A command for a connection that is not up: it is answered all the same, from the loop. */
-static void qmp_refuse(struct qmp *qmp, const struct qmp_request *request)
-{
-    struct qmp_call *call = qmp_new_call(qmp, request);
-
-    json_object_put(request->arguments);
-    if (request->has_fd)
-        close(request->fd);
-    TAILQ_INSERT_TAIL(&qmp->refused, call, link);
-    event_active(qmp->later, 0, 0);
-}
-
-void qmp_send(struct qmp *qmp, const struct qmp_request *request)
-{
-    struct timeval timeout = clock_timeval_ms(qmp->command_timeout_ms);
-
-    if (qmp->state != QMP_UP) {
-        qmp_refuse(qmp, request);
-        return;
-    }
-    if (request->effect)
-        crash_point(qmp->crash, "effect.before", request->command);
-    qmp_queue(qmp, request);
-    if (!event_pending(qmp->timer, EV_TIMEOUT, NULL))
-        event_add(qmp->timer, &timeout);
-    if (qmp->corked == 0)
-        qmp_write(qmp);
-}
-
-void qmp_execute(struct qmp *qmp, const char *command, json_object *arguments, qmp_result_fn fn,
-                 void *arg)
-{
-    qmp_send(qmp, &(struct qmp_request){
-                      .command = command, .arguments = arguments, .fn = fn, .arg = arg});
-}
-
-void qmp_cork(struct qmp *qmp)
-{
-    qmp->corked++;
-}
-
-void qmp_uncork(struct qmp *qmp)
-{
-    if (--qmp->corked == 0 && qmp->state == QMP_UP)
-        qmp_write(qmp);
 }
 
 static void qmp_negotiated(void *arg, json_object *result _unused_, const struct error *err)
@@ -303,8 +172,9 @@ static void qmp_greeted(struct qmp *qmp, json_object *greeting)
     qmp_write(qmp);
 }
 
-/* QEMU answers without an id only what it could not read as JSON: then it and we are out of step,
- * and which of the outstanding commands was lost cannot be told. */
+/* QEMU answers without an id only what it could not read as JSON. Where that is not what was taken
+ * back, it and we are out of step, and which of the outstanding commands was lost cannot be told.
+ */
 static void qmp_replied(struct qmp *qmp, json_object *reply)
 {
     json_object *error = json_member(reply, "error");

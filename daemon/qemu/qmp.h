@@ -78,6 +78,12 @@ void qmp_send(struct qmp *qmp, const struct qmp_request *request);
 void qmp_cork(struct qmp *qmp);
 void qmp_uncork(struct qmp *qmp);
 
+/* Between these two nothing is executed, and no callback called: the first command that is sent is
+ * laid out in QEMU (qmp-out.h), the others are dropped. The same one, sent next, is only ended. Any
+ * other takes it back first, so that laying out is never more than a guess. */
+void qmp_lay(struct qmp *qmp);
+void qmp_laid(struct qmp *qmp);
+
 DEFINE_CLEANUP(struct qmp, qmp_free)
 
 #endif

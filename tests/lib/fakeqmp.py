@@ -18,6 +18,10 @@ NOT_NEGOTIATED = "Expecting capabilities negotiation with 'qmp_capabilities'"
 ALREADY_NEGOTIATED = "Capabilities negotiation is already complete, command ignored"
 
 
+class Stray:
+    """A byte that is in no text: what came before it, and was not whole, is forgotten."""
+
+
 class Monitor:
     """Bytes in, bytes out; the process around it owns the sockets."""
 
@@ -81,6 +85,11 @@ class Monitor:
             try:
                 request, end = self.decoder.raw_decode(self.input)
             except ValueError:
+                if "\ufffd" in self.input:
+                    self.input = self.input.split("\ufffd", 1)[1]
+                    self.queue.append(Stray())
+                    self.run()
+                    continue
                 if "\n" not in self.input:
                     return
                 line, self.input = self.input.split("\n", 1)
@@ -98,6 +107,8 @@ class Monitor:
                 self.machine.run_deferred()
 
     def handle(self, request):
+        if isinstance(request, Stray):
+            return self.refuse(None, "JSON parse error, stray '\ufffd'")
         if not isinstance(request, dict):
             return self.refuse(None, "QMP input must be a JSON object")
         for member in request:

@@ -20,20 +20,28 @@ FLICKER = (("paused", "running"), ("standby", "ready"))
 
 class Trace:
     def __init__(self, path, folder):
-        self.folder = folder
+        self.path, self.folder = path, folder
+        self.seen = []
+        self.connect()
+
+    def connect(self):
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.settimeout(TIMEOUT)
         deadline = time.monotonic() + TIMEOUT
         while True:
             try:
-                self.sock.connect(path)
+                self.sock.connect(self.path)
                 break
             except OSError:
                 if time.monotonic() > deadline:
                     raise
         self.reader = self.sock.makefile("rb")
-        self.seen = []
         self.read()
+
+    def again(self):
+        """Another connection, after the end of this one."""
+        self.close()
+        self.connect()
 
     def read(self):
         line = self.reader.readline()
@@ -64,6 +72,10 @@ class Trace:
         """Reads on until the event (name, status or None)."""
         while not self.has(event, [self.read()]):
             pass
+
+    def wait_reply(self, number):
+        while self.seen[-1].get("id") != number:
+            self.read()
 
     @staticmethod
     def has(event, messages):

@@ -145,6 +145,69 @@ START_TEST(unsent_descriptors_are_closed)
 }
 END_TEST
 
+/* All but the end goes at once, and the end when the same line is put; another line needs what was
+ * laid out taken back. */
+START_TEST(laid_out)
+{
+    char all[64] = "";
+    int fd;
+
+    qmp_out_lay(&out, pair[0], "{\"one\"}");
+    qmp_out_lay(&out, pair[0], "{\"two\"}"); /* there is one already */
+    ck_assert_int_eq(take(all, sizeof(all), &fd), 6);
+    ck_assert_str_eq(all, "{\"one\"");
+    ck_assert(!qmp_out_differs(&out, "{\"one\"}", -1));
+    ck_assert(qmp_out_differs(&out, "{\"one\"}", 7));
+    ck_assert(qmp_out_differs(&out, "{\"on\"}", -1));
+    ck_assert_uint_eq(qmp_out_put(&out, "{\"one\"}", -1), 2);
+    ck_assert_uint_eq(qmp_out_put(&out, "{}", -1), 5);
+    ck_assert_int_eq(qmp_out_send(&out, pair[0]), 0);
+    memset(all, 0, sizeof(all));
+    ck_assert_int_eq(take(all, sizeof(all), &fd), 5);
+    ck_assert_str_eq(all, "}\n{}\n");
+    ck_assert(!qmp_out_differs(&out, "{\"two\"}", -1));
+}
+END_TEST
+
+START_TEST(taken_back)
+{
+    char all[64] = "";
+    int fd;
+
+    qmp_out_lay(&out, pair[0], "{\"one\"}");
+    ck_assert_uint_eq(qmp_out_take_back(&out), 1);
+    qmp_out_lay(&out, pair[0], "{\"two\"}"); /* nothing overtakes what waits to be sent */
+    ck_assert_uint_eq(qmp_out_put(&out, "{\"two\"}", -1), 9);
+    ck_assert_int_eq(qmp_out_send(&out, pair[0]), 0);
+    ck_assert_int_eq(take(all, sizeof(all), &fd), 6 + 9);
+    ck_assert_str_eq(all, "{\"one\"\xff{\"two\"}\n");
+}
+END_TEST
+
+/* The kernel takes a part: that part is what was laid out. */
+START_TEST(laid_out_in_part)
+{
+    static char line[1 << 20];
+    char *all = calloc(1, 2 * sizeof(line));
+    size_t size = 0;
+    int fd;
+
+    memset(line, 'x', sizeof(line) - 1);
+    qmp_out_lay(&out, pair[0], line);
+    ck_assert(!qmp_out_differs(&out, line, -1));
+    ck_assert_uint_gt(qmp_out_put(&out, line, -1), 2);
+    do {
+        ssize_t n = take(all + size, 2 * sizeof(line) - size, &fd);
+
+        size += n > 0 ? (size_t)n : 0;
+        ck_assert_int_ge(qmp_out_send(&out, pair[0]), 0);
+    } while (size < sizeof(line));
+    ck_assert_uint_eq(size, sizeof(line));
+    ck_assert_int_eq(memcmp(all, line, sizeof(line) - 1), 0);
+    free(all);
+}
+END_TEST
+
 START_TEST(peer_has_gone)
 {
     close(pair[1]);
@@ -165,6 +228,9 @@ int main(void)
     tcase_add_loop_test(tcase, descriptors_go_with_their_commands, 0, 3);
     tcase_add_test(tcase, full_socket);
     tcase_add_test(tcase, unsent_descriptors_are_closed);
+    tcase_add_test(tcase, laid_out);
+    tcase_add_test(tcase, taken_back);
+    tcase_add_test(tcase, laid_out_in_part);
     tcase_add_test(tcase, peer_has_gone);
     suite_add_tcase(suite, tcase);
     srunner_run_all(runner, CK_ENV);
