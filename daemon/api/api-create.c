@@ -34,6 +34,17 @@ static int unsupported(struct error *err, const char *feature)
     return error_text(err, "feature", feature);
 }
 
+/* Nobody could say when somebody else is done, and the guest would stand until then. */
+static int create_no_manual(const struct record_disk *disk, struct error *err)
+{
+    error_set(err, SNAPVM_ERROR_UNSUPPORTED,
+              "snapvmd holds no guest for a snapshot of disk %s that somebody else takes (manual): "
+              "leave the disk out; for yours freeze the guest (guest.freeze), take it, thaw it, "
+              "and tell of it by snapshot.redefine",
+              disk->target);
+    return error_text(err, "feature", "manual snapshots");
+}
+
 /* A snapshot that is being put together. */
 struct create {
     struct call *call;
@@ -231,7 +242,7 @@ static int create_add_named(const struct create *create, json_object *named, str
     if (mode && strcmp(mode, "no") == 0)
         return 0;
     if (mode && strcmp(mode, "manual") == 0)
-        return unsupported(err, "manual snapshots");
+        return create_no_manual(disk, err);
     if (inside && (file || reuse))
         return bad_param(err, "disks",
                          "an internal snapshot lies in the disk's own image: leave "

@@ -132,15 +132,30 @@ static int revert_need_disk(const struct job *job, const char *target,
     return error_text(err, "name", target);
 }
 
-/* Nobody knows the layer any more, or a deletion has begun to write to it. */
+/* What somebody else took of a disk is somewhere that snapvmd has no part in. */
+static int revert_refuse_manual(const struct snapshot *snapshot,
+                                const struct record_snapshot_disk *taken, struct error *err)
+{
+    error_set(
+        err, SNAPVM_ERROR_UNSUPPORTED,
+        "snapshot \"%s\" of disk %s was taken by somebody else (manual)%s%s: bring that back "
+        "into the disk's image yourself, redefine the snapshot with mode no for the disk, and "
+        "go back to that",
+        snapshot->record.name, taken->disk, taken->file ? ", to " : "",
+        taken->file ? taken->file : "");
+    return error_text(err, "feature", "going back to manual snapshots");
+}
+
+/* Nobody knows the layer (any more), or a deletion has begun to write to it. */
 static int revert_need_backing(const struct snapshot *snapshot,
                                const struct record_snapshot_disk *frozen, struct error *err)
 {
     if (frozen->backing)
         return 0;
     error_set(err, SNAPVM_ERROR_IMAGE,
-              "what snapshot \"%s\" froze of disk %s is not there any more: a deletion of it was "
-              "begun and did not get done; delete it again",
+              "the record of snapshot \"%s\" names no image that holds disk %s as it was then: if "
+              "a deletion of it did not get done, delete it again; if it was redefined without "
+              "backing, forget it (metadata_only) and redefine it with that",
               snapshot->record.name, frozen->disk);
     error_text(err, "file", frozen->file ? frozen->file : frozen->disk);
     return error_text(err, "reason", "missing");
@@ -184,6 +199,8 @@ static int revert_add_disks(struct call *call, struct job *job, const struct sna
         }
         if (strcmp(frozen->mode, "no") == 0)
             continue;
+        if (strcmp(frozen->mode, "manual") == 0)
+            return revert_refuse_manual(snapshot, frozen, err);
         if (revert_need_backing(snapshot, frozen, err) < 0 ||
             revert_need_disk(job, frozen->disk, disk, err) < 0)
             return -1;

@@ -60,11 +60,16 @@ static int check_disks(const struct record_snapshot *record, const char *param, 
     return 0;
 }
 
-/* An internal snapshot lies in the disk's own image. */
-static void place_internal(struct domain *domain, struct record_snapshot_disk *disk)
+/* An internal snapshot lies in the disk's own image. A manual one is what somebody else took: the
+ * disk went on in its image, which therefore was not frozen. */
+static void place_disk(struct domain *domain, struct record_snapshot_disk *disk)
 {
     const struct record_disk *known = disk_find(domain, disk->disk);
 
+    if (strcmp(disk->mode, "manual") == 0) {
+        xstrset(&disk->backing, NULL);
+        xstrset(&disk->backing_format, NULL);
+    }
     if (strcmp(disk->mode, "internal") != 0)
         return;
     if (!disk->file)
@@ -95,7 +100,7 @@ static int take_xml_disk(struct definition *definition, struct domain *domain,
     xstrset(&disk->format, from->format);
     xstrset(&disk->backing, from->backing);
     xstrset(&disk->backing_format, from->backing_format);
-    place_internal(domain, disk);
+    place_disk(domain, disk);
     return 0;
 }
 
@@ -209,6 +214,20 @@ static int check_file(const char *file, const char *path, const char *name, stru
     return bad_member(err, path, name, "this is an absolute path");
 }
 
+/* What a mode leaves no place for is not dropped: whoever says it means something else. */
+static int check_place(const char *mode, const char *file, const char *backing, const char *path,
+                       struct error *err)
+{
+    if (strcmp(mode, "no") == 0 && (file || backing))
+        return bad_member(err, path, file ? "file" : "backing",
+                          "a disk that the snapshot does not have has no file and no backing");
+    if (strcmp(mode, "manual") == 0 && backing)
+        return bad_member(err, path, "backing",
+                          "a manual snapshot was taken by somebody else, and froze no layer: say "
+                          "where it is by file, or leave that out as well");
+    return 0;
+}
+
 static int take_json_disk(struct definition *definition, struct domain *domain, json_object *object,
                           const char *path, struct error *err)
 {
@@ -226,7 +245,8 @@ static int take_json_disk(struct definition *definition, struct domain *domain, 
     if (!name || !name[0])
         return bad(err, path, "a disk is named");
     if (check_word(mode, "no|internal|external|manual", path, "mode", err) < 0 ||
-        check_file(file, path, "file", err) < 0 || check_file(backing, path, "backing", err) < 0)
+        check_file(file, path, "file", err) < 0 || check_file(backing, path, "backing", err) < 0 ||
+        check_place(mode, file, backing, path, err) < 0)
         return -1;
     disk = add_disk(definition, domain, name);
     disk->mode = TAKE_PTR(mode);
@@ -234,7 +254,7 @@ static int take_json_disk(struct definition *definition, struct domain *domain, 
     disk->format = TAKE_PTR(format);
     disk->backing = TAKE_PTR(backing);
     disk->backing_format = TAKE_PTR(backing_format);
-    place_internal(domain, disk);
+    place_disk(domain, disk);
     return 0;
 }
 

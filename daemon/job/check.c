@@ -222,7 +222,8 @@ static void check_gather_snapshots(struct check *check, const struct domain *dom
             const struct record_snapshot_disk *disk = &snapshot->record.disks[i];
 
             check_keep(check, snapshot, disk->disk, disk->backing, false, root);
-            check_keep(check, snapshot, disk->disk, disk->file, true, root);
+            check_keep(check, snapshot, disk->disk, disk->file, strcmp(disk->mode, "external") == 0,
+                       root);
         }
         check_keep(check, snapshot, NULL, snapshot->record.memory_file, false, root);
     }

@@ -57,12 +57,12 @@ static void needed_add_name(struct needed **set, const struct domain *domain, co
     needed_add(set, path, strlen(path) - strlen(absolute), is_raw(format));
 }
 
-/* The layer that it froze, or the image that it is inside. */
+/* The layer that it froze, the image that it is inside, or what somebody else took. */
 static void needed_add_snapshot_disk(struct needed **set, const struct domain *domain,
                                      const struct record_snapshot_disk *disk)
 {
     needed_add_name(set, domain, disk->backing, disk->backing_format);
-    if (disk->mode && strcmp(disk->mode, "internal") == 0)
+    if (disk->mode && strcmp(disk->mode, "external") != 0)
         needed_add_name(set, domain, disk->file, NULL);
 }
 

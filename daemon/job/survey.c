@@ -125,9 +125,15 @@ static struct named *tree_name(struct tree *tree, const char *file, const char *
 static void tree_name_snapshot(struct tree *tree, const struct record_snapshot_disk *disk,
                                bool deleted, bool goal)
 {
-    struct named *named = tree_name(tree, disk->file, disk->format);
     bool inside = disk->mode && strcmp(disk->mode, "internal") == 0;
+    struct named *named;
 
+    if (disk->mode && strcmp(disk->mode, "manual") == 0) {
+        if (disk->file && disk->file[0] == '/') /* what somebody else took is nobody's to remove */
+            needed_add_path(&tree->others, disk->file);
+        return;
+    }
+    named = tree_name(tree, disk->file, disk->format);
     if (named && inside) {
         named->inside = !deleted;
     } else if (named) {
