@@ -123,18 +123,6 @@ static int commit_check_active(json_object *params, const struct layers *layers,
                      "waits for job.pivot or job.cancel; say active: true if you mean that");
 }
 
-static int commit_check_free(const struct domain *domain, const struct record_disk *disk,
-                             struct error *err)
-{
-    const struct job *job = job_on_disk(domain, disk->target);
-
-    if (!job)
-        return 0;
-    error_set(err, SNAPVM_ERROR_BUSY, "job %lld holds disk %s; wait for its end",
-              (long long)job->record.id, disk->target);
-    return error_number(err, "job", job->record.id);
-}
-
 /* A filter that a job has put above a layer. One that nobody named is looked through by most of
  * QEMU's queries: what is shown as the disk's root then is the layer. */
 static bool is_job_filter(const struct view_node *node)
@@ -162,7 +150,7 @@ int block_check_disk(const struct domain *domain, const struct record_disk *disk
     const struct view_node *root = seen ? view_node(domain->view, seen->root) : NULL;
     _cleanup_free_ char *names = NULL;
 
-    if (commit_check_free(domain, disk, err) < 0)
+    if (job_need_free_disk(domain, disk->target, err) < 0)
         return -1;
     if (!root || disk->n_chain == 0)
         return block_image_error(err, disk->target, "missing", "QEMU has no image in this drive");
@@ -230,7 +218,7 @@ static int commit_check_files(struct call *call, struct domain *domain, struct r
 {
     const struct shutoff_disk *seen;
 
-    if (commit_check_free(domain, disk, err) < 0)
+    if (job_need_free_disk(domain, disk->target, err) < 0)
         return -1;
     seen = shutoff_take(files, disk, err);
     if (!seen || commit_layers(domain, disk, call_params(call), ret_layers, err) < 0)

@@ -93,18 +93,6 @@ static int create_image_error(const struct record_disk *disk, const char *reason
     return error_text(err, "reason", reason);
 }
 
-static int create_check_free(const struct domain *domain, const struct record_disk *disk,
-                             struct error *err)
-{
-    const struct job *job = job_on_disk(domain, disk->target);
-
-    if (!job)
-        return 0;
-    error_set(err, SNAPVM_ERROR_BUSY, "job %lld holds disk %s; wait for its end",
-              (long long)job->record.id, disk->target);
-    return error_number(err, "job", job->record.id);
-}
-
 /* The same for a guest that is shut off, by what its files show. What is written to may not be read
  * by others either. */
 static int create_check_files(const struct domain *domain, const struct shutoff *files,
@@ -113,7 +101,7 @@ static int create_check_files(const struct domain *domain, const struct shutoff 
     const struct image_holders *holders;
     const struct shutoff_disk *seen;
 
-    if (create_check_free(domain, disk, err) < 0)
+    if (job_need_free_disk(domain, disk->target, err) < 0)
         return -1;
     if (disk->read_only)
         return create_image_error(disk, "read-only",
@@ -133,7 +121,7 @@ static int create_check_disk(const struct domain *domain, const struct record_di
     const struct view_disk *seen = disk_in_view(domain, disk);
     const struct view_node *top = disk_top(domain, disk);
 
-    if (create_check_free(domain, disk, err) < 0)
+    if (job_need_free_disk(domain, disk->target, err) < 0)
         return -1;
     if (!seen || !top || disk->n_chain == 0)
         return create_image_error(disk, "missing", "QEMU has no image in this drive", err);

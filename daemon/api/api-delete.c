@@ -59,18 +59,20 @@ static int delete_check_off(struct job *job, const struct shutoff *files, struct
     struct record_domain *record = &job->domain->record;
 
     for (unsigned i = 0; i < record->n_disks; i++)
-        if (snapshot_has_disk(job->domain, record->disks[i].target) &&
+        if (delete_touches(job, record->disks[i].target) &&
             !shutoff_take(files, &record->disks[i], err))
             return -1;
     return 0;
 }
 
-static int delete_check_disks(const struct domain *domain, struct error *err)
+static int delete_check_disks(const struct job *job, struct error *err)
 {
+    const struct domain *domain = job->domain;
+
     for (unsigned i = 0; i < domain->record.n_disks; i++) {
         const struct record_disk *disk = &domain->record.disks[i];
 
-        if (snapshot_has_disk(domain, disk->target) && disk_in_view(domain, disk) &&
+        if (delete_touches(job, disk->target) && disk_in_view(domain, disk) &&
             block_check_disk(domain, disk, err) < 0)
             return -1;
     }
@@ -92,12 +94,24 @@ static int delete_check_live(const struct job *job, struct error *err)
     if (domain_need_feature(domain, QMP_FEATURE_TWO_PHASE, err) < 0 ||
         domain_need_feature(domain, QMP_FEATURE_HMP, err) < 0 || delete_check_inside(job, err) < 0)
         return -1;
-    return delete_check_disks(domain, err);
+    return delete_check_disks(job, err);
+}
+
+/* Jobs on other disks go on. */
+static int delete_check_free(const struct job *job, struct error *err)
+{
+    const struct record_domain *record = &job->domain->record;
+
+    for (unsigned i = 0; i < record->n_disks; i++)
+        if (delete_touches(job, record->disks[i].target) &&
+            job_need_free_disk(job->domain, record->disks[i].target, err) < 0)
+            return -1;
+    return 0;
 }
 
 static int delete_check(struct job *job, const struct shutoff *files, struct error *err)
 {
-    if (tree_job_check(job, err) < 0)
+    if (tree_job_check(job, err) < 0 || delete_check_free(job, err) < 0)
         return -1;
     return files ? delete_check_off(job, files, err) : delete_check_live(job, err);
 }

@@ -115,7 +115,9 @@ static int revert_check(const struct domain *domain, const struct record_snapsho
                   "from what domain.blockdev names then");
         return error_text(err, "feature", "starting guests");
     }
-    if (revert_is_live(domain) && revert_check_live(domain, record, params, err) < 0)
+    if (!revert_is_live(domain))
+        return turn_need_free(domain, err); /* and, when the images are known, tree_job_check() */
+    if (revert_check_live(domain, record, params, err) < 0)
         return -1;
     return job_need_free(domain, err);
 }
@@ -257,7 +259,7 @@ static void revert_start(struct call *call, struct domain *domain, const struct 
         turn_take(call);
     xstrset(&job->record.request_id, json_string(call_params(call), "request_id"));
     if (revert_add_disks(call, job, snapshot, &err) < 0 ||
-        revert_add_memory(job, &snapshot->record, run, &err) < 0) {
+        revert_add_memory(job, &snapshot->record, run, &err) < 0 || tree_job_check(job, &err) < 0) {
         if (live) {
             job_free(job);
             call_error(call, &err);

@@ -46,7 +46,12 @@ int tree_job_check(const struct job *job, struct error *err)
     if (live && !domain_runs_in(job->domain, &job->record.qemu))
         return error_set(err, SNAPVM_ERROR_QEMU_GONE,
                          "the guest was started anew just now; try again");
-    return job_need_free(job->domain, err);
+    if (turn_need_free(job->domain, err) < 0)
+        return -1;
+    for (unsigned i = 0; i < job->record.n_images; i++)
+        if (job_need_free_disk(job->domain, job->record.images[i].disk, err) < 0)
+            return -1;
+    return 0;
 }
 
 void tree_job_surveyed(void *arg, const struct error *err)

@@ -16,8 +16,9 @@ void tree_job_surveyed(void *arg, const struct error *err);
 /* The call ends with the error, and so does its turn. The job may be NULL. */
 void tree_job_fail(struct call *call, struct job *job, const struct error *err);
 
-/* Whether the guest still runs, or is still shut off, as when the job was made, and no job is on
- * its disks. Errors: InvalidState, QemuGone, Busy. */
+/* Whether the guest still runs, or is still shut off, as when the job was made, no other job
+ * changes the tree, and none is on a disk of which this one has images. Errors: InvalidState,
+ * QemuGone, Busy. */
 int tree_job_check(const struct job *job, struct error *err);
 
 #endif

@@ -227,15 +227,3 @@ const char *snapshot_location(const struct snapshot *snapshot)
 {
     return snapshot_record_location(&snapshot->record);
 }
-
-bool snapshot_has_disk(const struct domain *domain, const char *target)
-{
-    const struct snapshot *snapshot;
-
-    TAILQ_FOREACH (snapshot, &domain->snapshots, link) {
-        for (unsigned i = 0; i < snapshot->record.n_disks; i++)
-            if (strcmp(snapshot->record.disks[i].disk, target) == 0)
-                return true;
-    }
-    return false;
-}

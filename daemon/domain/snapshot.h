@@ -53,9 +53,6 @@ bool snapshot_descends(const struct domain *domain, const struct snapshot *snaps
 struct snapshot *snapshot_next(const struct domain *domain, const struct snapshot *top,
                                struct snapshot *at);
 
-/* Whether a snapshot knows anything of that disk. */
-bool snapshot_has_disk(const struct domain *domain, const char *target);
-
 /* "internal", "external" or "mixed". */
 const char *snapshot_location(const struct snapshot *snapshot);
 const char *snapshot_record_location(const struct record_snapshot *record);

@@ -32,6 +32,21 @@ bool delete_takes(const struct job *job, const struct snapshot *snapshot)
     return snapshot_descends(job->domain, snapshot, job->record.snapshot);
 }
 
+bool delete_touches(const struct job *job, const char *target)
+{
+    const struct snapshot *snapshot;
+
+    TAILQ_FOREACH (snapshot, &job->domain->snapshots, link) {
+        for (unsigned i = 0; delete_takes(job, snapshot) && i < snapshot->record.n_disks; i++) {
+            const struct record_snapshot_disk *disk = &snapshot->record.disks[i];
+
+            if (strcmp(disk->disk, target) == 0 && strcmp(disk->mode, "no") != 0)
+                return true;
+        }
+    }
+    return false;
+}
+
 const struct plan *delete_merge_plan(struct job *job)
 {
     for (unsigned i = 0; i < job->record.n_images; i++) {

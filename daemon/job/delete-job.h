@@ -39,6 +39,9 @@ struct job *delete_job_new(struct engine *engine, struct domain *domain, const c
 /* Whether a snapshot is one of those that the job deletes. */
 bool delete_takes(const struct job *job, const struct snapshot *snapshot);
 
+/* Whether one of these has anything of that disk. */
+bool delete_touches(const struct job *job, const char *target);
+
 /* Reads the images of the whole tree on the worker and gives the job its images, strands
  * (job/strand.h), and "branch" for each layer that leads to nothing, and its plan. The domain is
  * live, or shut off and its chains were read (domain/shutoff.h). Errors: ImageError; Mismatch

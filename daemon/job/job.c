@@ -122,6 +122,17 @@ int job_need_free(const struct domain *domain, struct error *err)
     return error_number(err, "job", job->record.id);
 }
 
+int job_need_free_disk(const struct domain *domain, const char *target, struct error *err)
+{
+    const struct job *job = job_on_disk(domain, target);
+
+    if (!job)
+        return 0;
+    error_set(err, SNAPVM_ERROR_BUSY, "job %lld holds disk %s; wait for its end",
+              (long long)job->record.id, target);
+    return error_number(err, "job", job->record.id);
+}
+
 #define JOB_NAME_LETTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._"
 
 /* FNV-1a. */

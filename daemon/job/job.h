@@ -121,6 +121,9 @@ struct job *job_on_disk(const struct domain *domain, const char *target);
 /* Busy (job) while any job of the domain has not ended. */
 int job_need_free(const struct domain *domain, struct error *err);
 
+/* The same of one disk. */
+int job_need_free_disk(const struct domain *domain, const char *target, struct error *err);
+
 /* Why the work of a leader and its members failed: what is noted of one of them already, or what
  * QEMU says of its job (QemuError). False, and no error, when nothing tells. */
 bool job_why_failed(const struct job *leader, struct error *err);
