@@ -30,7 +30,7 @@
 
 static int bad(struct error *err, const char *param, const char *sentence)
 {
-    error_set(err, SNAPVM_ERROR_INVALID_PARAMS, "%s", sentence);
+    error_set(err, SNAPVM_ERROR_INVALID_PARAMS, "%s: %s", param, sentence);
     return error_text(err, "param", param);
 }
 
@@ -56,14 +56,18 @@ static const char *find_document(const struct journal_document *documents, unsig
     return NULL;
 }
 
+/* What snapshot.get tells of the tree around a snapshot. */
+static const char *const told_by_the_tree[] = {"domain", "children", "current", "location"};
+
+#define N_TOLD (sizeof(told_by_the_tree) / sizeof(told_by_the_tree[0]))
+
 static json_object *bundle_snapshot(const struct domain *domain, const struct snapshot *snapshot,
                                     const char *document)
 {
-    static const char *const told_by_the_tree[] = {"domain", "children", "current", "location"};
     _cleanup_free_ char *described = document ? NULL : description_make(domain, &snapshot->record);
     json_object *object = wire_snapshot(domain, snapshot);
 
-    for (size_t i = 0; i < sizeof(told_by_the_tree) / sizeof(told_by_the_tree[0]); i++)
+    for (size_t i = 0; i < N_TOLD; i++)
         json_object_object_del(object, told_by_the_tree[i]);
     json_add_string(object, "xml", document ? document : described);
     return object;
@@ -113,11 +117,18 @@ struct entry {
     size_t seen; /* by which walk up the tree, 0: none */
 };
 
+/* A file that the bundle names, as it is called here. */
+struct mapped {
+    UT_hash_handle hh; /* import::mapped, by path */
+    char *path, *there;
+};
+
 struct import {
     struct call *call;
     struct entry *entries;
     size_t n_entries;
     struct entry *by_name;
+    struct mapped *mapped;
     char *current;
     json_object *paths; /* of the call; NULL: none */
     bool there;         /* the same tree is there already */
@@ -125,12 +136,29 @@ struct import {
 
 static void import_free(struct import *import)
 {
+    struct mapped *mapped, *next;
+
+    HASH_ITER (hh, import->mapped, mapped, next) {
+        HASH_DEL(import->mapped, mapped);
+        free(mapped->path);
+        free(mapped->there);
+        free(mapped);
+    }
     HASH_CLEAR(hh, import->by_name);
     for (size_t i = 0; i < import->n_entries; i++)
         definition_deinit(&import->entries[i].definition);
     free(import->entries);
     free(import->current);
     free(import);
+}
+
+static size_t folder_size(const char *folder)
+{
+    size_t size = strlen(folder);
+
+    while (size > 0 && folder[size - 1] == '/')
+        size--;
+    return size;
 }
 
 /* The path with the first prefix that fits it changed; NULL where none does. Folders are prefixes
@@ -142,42 +170,72 @@ static char *import_map(void *arg, const char *path)
     for (size_t i = 0; import->paths && i < json_object_array_length(import->paths); i++) {
         json_object *pair = json_object_array_get_idx(import->paths, i);
         const char *from = json_string(pair, "from"), *to = json_string(pair, "to");
-        size_t size = strlen(from);
+        size_t size = folder_size(from);
 
-        if (strncmp(path, from, size) == 0 &&
-            (path[size] == '\0' || path[size] == '/' || from[size - 1] == '/'))
-            return xasprintf("%s%s", to, path + size);
+        if (strncmp(path, from, size) == 0 && (path[size] == '\0' || path[size] == '/'))
+            return xasprintf("%.*s%s", (int)folder_size(to), to, path + size);
     }
     return NULL;
 }
 
-static void map_text(struct import *import, char **path)
+/* Two files there that are one here: whatever is in it, it is not both. */
+static int import_note_path(struct import *import, const char *path, const char *there,
+                            struct error *err)
 {
-    char *mapped = *path ? import_map(import, *path) : NULL;
+    struct mapped *mapped;
 
-    if (!mapped)
-        return;
-    free(*path);
-    *path = mapped;
+    HASH_FIND_STR(import->mapped, path, mapped);
+    if (mapped && strcmp(mapped->there, there) != 0) {
+        error_set(err, SNAPVM_ERROR_INVALID_PARAMS,
+                  "paths: %s and %s would both be %s; give each a folder of its own", mapped->there,
+                  there, path);
+        return error_text(err, "param", "paths");
+    }
+    if (mapped)
+        return 0;
+    mapped = xzalloc(sizeof(*mapped));
+    mapped->path = xstrdup(path);
+    mapped->there = xstrdup(there);
+    HASH_ADD_KEYPTR(hh, import->mapped, mapped->path, strlen(mapped->path), mapped);
+    return 0;
 }
 
-static void import_map_entry(struct import *import, struct definition *definition)
+static int map_text(struct import *import, char **path, struct error *err)
+{
+    char *there = *path;
+
+    if (!there)
+        return 0;
+    *path = import_map(import, there);
+    if (!*path)
+        *path = xstrdup(there);
+    if (import_note_path(import, *path, there, err) < 0) {
+        free(there);
+        return -1;
+    }
+    free(there);
+    return 0;
+}
+
+static int import_map_entry(struct import *import, struct definition *definition, struct error *err)
 {
     struct record_snapshot *record = &definition->record;
     char *document;
 
     if (!import->paths)
-        return;
-    map_text(import, &record->memory_file);
-    for (unsigned i = 0; i < record->n_disks; i++) {
-        map_text(import, &record->disks[i].file);
-        map_text(import, &record->disks[i].backing);
-    }
+        return 0;
+    if (map_text(import, &record->memory_file, err) < 0)
+        return -1;
+    for (unsigned i = 0; i < record->n_disks; i++)
+        if (map_text(import, &record->disks[i].file, err) < 0 ||
+            map_text(import, &record->disks[i].backing, err) < 0)
+            return -1;
     if (!definition->document)
-        return;
+        return 0;
     document = snapshot_xml_map_paths(definition->document, import_map, import);
     free(definition->document);
     definition->document = document;
+    return 0;
 }
 
 static int import_check_paths(json_object *paths, struct error *err)
@@ -186,7 +244,20 @@ static int import_check_paths(json_object *paths, struct error *err)
         json_object *pair = json_object_array_get_idx(paths, i);
 
         if (json_string(pair, "from")[0] != '/' || json_string(pair, "to")[0] != '/')
-            return bad(err, "paths", "paths are changed from one absolute path to another");
+            return bad(err, "paths", "each is changed from one absolute path to another");
+    }
+    return 0;
+}
+
+/* The tree is told by the parents and by bundle.current: an entry that tells it as well might say
+ * something else. */
+static int import_check_entry(json_object *object, const char *path, struct error *err)
+{
+    for (size_t i = 0; json_object_is_type(object, json_type_object) && i < N_TOLD; i++) {
+        _cleanup_free_ char *param = xasprintf("%s.%s", path, told_by_the_tree[i]);
+
+        if (json_object_object_get_ex(object, told_by_the_tree[i], NULL))
+            return bad(err, param, "the bundle as a whole tells this; leave it out");
     }
     return 0;
 }
@@ -198,17 +269,29 @@ static int import_read_entry(struct import *import, struct domain *domain, json_
     char path[PATH_SIZE];
 
     snprintf(path, sizeof(path), "bundle.snapshots[%zu]", import->n_entries);
-    if (definition_from_json(domain, object, path, &entry->definition, err) < 0)
+    if (import_check_entry(object, path, err) < 0 ||
+        definition_from_json(domain, object, path, &entry->definition, err) < 0)
         return -1;
     import->n_entries++;
     definition_complete(&entry->definition, NULL);
-    import_map_entry(import, &entry->definition);
+    if (import_map_entry(import, &entry->definition, err) < 0)
+        return -1;
     HASH_FIND_STR(import->by_name, entry->definition.record.name, same);
-    if (same)
-        return bad(err, path, "the bundle has two snapshots of this name");
+    if (same) {
+        error_set(err, SNAPVM_ERROR_INVALID_PARAMS, "%s: the bundle has another snapshot \"%s\"",
+                  path, entry->definition.record.name);
+        return error_text(err, "param", path);
+    }
     HASH_ADD_KEYPTR(hh, import->by_name, entry->definition.record.name,
                     strlen(entry->definition.record.name), entry);
     return 0;
+}
+
+static int import_circle(const char *child, struct error *err)
+{
+    error_set(err, SNAPVM_ERROR_INVALID_PARAMS,
+              "bundle: the parents of snapshot \"%s\" make a circle", child);
+    return error_text(err, "param", "bundle");
 }
 
 /* Each walk up ends at a root, or where an earlier one has been; one that meets itself is a
@@ -220,6 +303,7 @@ static int import_check_tree(struct import *import, struct error *err)
 
         while (!entry->seen) {
             const char *parent = entry->definition.record.parent;
+            const char *child = entry->definition.record.name;
 
             entry->seen = i + 1;
             if (!parent)
@@ -228,13 +312,13 @@ static int import_check_tree(struct import *import, struct error *err)
             if (!entry) {
                 error_set(err, SNAPVM_ERROR_NOT_FOUND,
                           "the bundle does not have the snapshot \"%s\", which is the parent of "
-                          "another one",
-                          parent);
+                          "\"%s\"",
+                          parent, child);
                 error_text(err, "object", "snapshot");
                 return error_text(err, "name", parent);
             }
             if (entry->seen == i + 1)
-                return bad(err, "bundle", "the parents in the bundle make a circle");
+                return import_circle(child, err);
         }
     }
     return 0;
@@ -246,14 +330,16 @@ static int import_check_current(struct import *import, struct error *err)
 
     if (import->current)
         HASH_FIND_STR(import->by_name, import->current, entry);
-    return entry || !import->current
-               ? 0
-               : bad(err, "bundle.current", "the bundle does not have the snapshot that it names");
+    if (entry || !import->current)
+        return 0;
+    error_set(err, SNAPVM_ERROR_INVALID_PARAMS,
+              "bundle.current: the bundle does not have the snapshot \"%s\"", import->current);
+    return error_text(err, "param", "bundle.current");
 }
 
 static int import_check_bundle(json_object *bundle, struct error *err)
 {
-    json_object *current = json_member(bundle, "current");
+    json_object *current = json_member(bundle, "current"), *of = json_member(bundle, "domain");
 
     json_object_object_foreach (bundle, name, value) {
         if (strcmp(name, "version") != 0 && strcmp(name, "domain") != 0 &&
@@ -268,7 +354,9 @@ static int import_check_bundle(json_object *bundle, struct error *err)
     if (!json_array(bundle, "snapshots"))
         return bad(err, "bundle.snapshots", "the bundle has no list of snapshots");
     if (current && !json_object_is_type(current, json_type_string))
-        return bad(err, "bundle.current", "this is the name of a snapshot or null");
+        return bad(err, "bundle.current", "this has to be the name of a snapshot or null");
+    if (of && !json_object_is_type(of, json_type_string))
+        return bad(err, "bundle.domain", "this has to be the name of a domain");
     return 0;
 }
 
@@ -340,6 +428,24 @@ static void import_fail(struct import *import, const struct error *err)
     call_error(call, err);
 }
 
+static int entry_order(const void *a, const void *b)
+{
+    const struct entry *x = a, *y = b;
+
+    return snapshot_order(&x->definition.record, &y->definition.record);
+}
+
+/* In whatever order the bundle had them. */
+static void import_in_memory(struct import *import, struct domain *domain)
+{
+    HASH_CLEAR(hh, import->by_name); /* the entries are moved, and their names go into the tree */
+    qsort(import->entries, import->n_entries, sizeof(*import->entries), entry_order);
+    for (size_t i = 0; i < import->n_entries && !import->there; i++)
+        snapshot_add(domain, &import->entries[i].definition.record);
+    snapshots_link(domain);
+    xstrset(&domain->record.current_snapshot, import->current);
+}
+
 static void imported(void *arg, const struct error *err)
 {
     struct import *import = arg;
@@ -350,11 +456,7 @@ static void imported(void *arg, const struct error *err)
         import_fail(import, err);
         return;
     }
-    for (size_t i = 0; i < import->n_entries && !import->there; i++)
-        snapshot_add(domain, &import->entries[i].definition.record);
-    snapshots_link(domain);
-    xstrset(&domain->record.current_snapshot, import->current);
-    HASH_CLEAR(hh, import->by_name); /* its names have gone into the tree */
+    import_in_memory(import, domain);
     import_free(import);
     turn_end(call);
     call_result(call, json_object_new_object());

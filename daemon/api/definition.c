@@ -8,6 +8,7 @@
 #include "domain/disk.h"
 #include "domain/snapshot.h"
 #include "proto/snapvm-errors.h"
+#include "xml/domain-xml.h"
 #include "xml/snapshot-xml.h"
 
 #define US INT64_C(1000000)
@@ -21,7 +22,7 @@ void definition_deinit(struct definition *definition)
 
 static int bad(struct error *err, const char *param, const char *sentence)
 {
-    error_set(err, SNAPVM_ERROR_INVALID_PARAMS, "%s", sentence);
+    error_set(err, SNAPVM_ERROR_INVALID_PARAMS, "%s: %s", param, sentence);
     return error_text(err, "param", param);
 }
 
@@ -54,10 +55,24 @@ static struct record_snapshot_disk *add_disk(struct definition *definition, stru
 static int check_disks(const struct record_snapshot *record, const char *param, struct error *err)
 {
     for (unsigned i = 0; i < record->n_disks; i++)
-        for (unsigned k = 0; k < i; k++)
-            if (strcmp(record->disks[i].disk, record->disks[k].disk) == 0)
-                return bad(err, param, "a disk is named twice");
+        for (unsigned k = 0; k < i; k++) {
+            if (strcmp(record->disks[i].disk, record->disks[k].disk) != 0)
+                continue;
+            error_set(err, SNAPVM_ERROR_INVALID_PARAMS, "%s: disk %s is named twice", param,
+                      record->disks[i].disk);
+            return error_text(err, "param", param);
+        }
     return 0;
+}
+
+static int check_n_disks(size_t n, const char *param, struct error *err)
+{
+    if (n <= DOMAIN_XML_DISKS)
+        return 0;
+    error_set(err, SNAPVM_ERROR_LIMIT_EXCEEDED, "%s: a domain has at most %d disks", param,
+              DOMAIN_XML_DISKS);
+    error_text(err, "limit", "disks");
+    return error_number(err, "value", DOMAIN_XML_DISKS);
 }
 
 /* An internal snapshot lies in the disk's own image. A manual one is what somebody else took: the
@@ -167,7 +182,7 @@ static int take_text(json_object *value, const char *name, char **ret_text, cons
     if (!value)
         return 0;
     if (!json_object_is_type(value, json_type_string))
-        return bad_member(err, path, name, "this is a text or null");
+        return bad_member(err, path, name, "this has to be a text or null");
     xstrset(ret_text, json_object_get_string(value));
     return 0;
 }
@@ -176,7 +191,7 @@ static int take_texts(json_object *object, const struct text_member *members,
                       const char *const *others, const char *path, struct error *err)
 {
     if (!json_object_is_type(object, json_type_object))
-        return bad(err, path, "this is an object");
+        return bad(err, path, "this has to be an object");
     json_object_object_foreach (object, name, value) {
         const struct text_member *member = members;
 
@@ -211,7 +226,7 @@ static int check_file(const char *file, const char *path, const char *name, stru
 {
     if (!file || file[0] == '/')
         return 0;
-    return bad_member(err, path, name, "this is an absolute path");
+    return bad_member(err, path, name, "this has to be an absolute path");
 }
 
 /* What a mode leaves no place for is not dropped: whoever says it means something else. */
@@ -243,7 +258,7 @@ static int take_json_disk(struct definition *definition, struct domain *domain, 
     if (take_texts(object, members, others, path, err) < 0)
         return -1;
     if (!name || !name[0])
-        return bad(err, path, "a disk is named");
+        return bad(err, path, "a disk has to be named (disk)");
     if (check_word(mode, "no|internal|external|manual", path, "mode", err) < 0 ||
         check_file(file, path, "file", err) < 0 || check_file(backing, path, "backing", err) < 0 ||
         check_place(mode, file, backing, path, err) < 0)
@@ -266,7 +281,9 @@ static int take_json_disks(struct definition *definition, struct domain *domain,
 
     definition->says_disks = disks != NULL;
     if (disks && !json_object_is_type(disks, json_type_array))
-        return bad(err, list, "this is an array");
+        return bad(err, list, "this has to be an array");
+    if (disks && check_n_disks(json_object_array_length(disks), list, err) < 0)
+        return -1;
     for (size_t i = 0; disks && i < json_object_array_length(disks); i++) {
         _cleanup_free_ char *element = xasprintf("%s[%zu]", list, i);
 
@@ -285,9 +302,10 @@ static int take_json_words(struct definition *definition, json_object *object, c
 
     record->created = created ? clock_parse(created) : 0;
     if (record->created < 0)
-        return bad_member(err, path, "created", "this is a time in UTC as in 2026-11-21T01:30:00Z");
+        return bad_member(err, path, "created",
+                          "this has to be a time in UTC, as 2026-11-21T01:30:00Z is");
     if (quiesced && !json_object_is_type(quiesced, json_type_boolean))
-        return bad_member(err, path, "quiesced", "this is true or false");
+        return bad_member(err, path, "quiesced", "this has to be true or false");
     record->quiesced = quiesced && json_object_get_boolean(quiesced);
     definition->says_quiesced = quiesced != NULL;
     definition->says_parent = json_object_object_get_ex(object, "parent", NULL);
@@ -315,6 +333,8 @@ static int take_document(struct definition *definition, const char *xml, const c
         return 0;
     if (snapshot_xml_read(xml, strlen(xml), false, &def, &why) < 0)
         return bad_member(err, path, "xml", why.message);
+    if (def.name && strcmp(def.name, definition->record.name) != 0)
+        return bad_member(err, path, "xml", "it describes a snapshot of another name");
     definition->document = TAKE_PTR(def.document);
     return 0;
 }

@@ -55,11 +55,16 @@ static bool snapshot_is_below(const struct snapshot *snapshot, const struct snap
 }
 
 /* By the time of creation; snapshots of the same moment, which a description may claim, by name. */
+int snapshot_order(const struct record_snapshot *a, const struct record_snapshot *b)
+{
+    if (a->created != b->created)
+        return a->created > b->created ? 1 : -1;
+    return strcmp(a->name, b->name);
+}
+
 static bool snapshot_is_later(const struct snapshot *a, const struct snapshot *b)
 {
-    if (a->record.created != b->record.created)
-        return a->record.created > b->record.created;
-    return strcmp(a->record.name, b->record.name) > 0;
+    return snapshot_order(&a->record, &b->record) > 0;
 }
 
 /* The journal holds no circle of parents. If it did, the link that closes it would be left out: a

@@ -27,8 +27,11 @@ struct snapshot *snapshot_find(const struct domain *domain, const char *name);
 /* NotFound (object snapshot). */
 struct snapshot *snapshot_need(const struct domain *domain, const char *name, struct error *err);
 
-/* Adds one at its place by time and name, and takes the record over. It is linked to its parent if
- * that is there. */
+/* Negative, 0 or positive: the order in which they are held and told. */
+int snapshot_order(const struct record_snapshot *a, const struct record_snapshot *b);
+
+/* Adds one at its place in that order, and takes the record over. It is linked to its parent if
+ * that is there. Many are added in order: the place is looked for from the end. */
 struct snapshot *snapshot_add(struct domain *domain, struct record_snapshot *record);
 
 /* Links those that were added before their parents. */
