@@ -151,17 +151,22 @@ static void hint_stranger(struct domain *domain, const struct qmp_event *event)
         domain_look(domain);
 }
 
-/* While they are held for a switch, only the step that ends it lets the vCPUs go. */
+static bool hint_at(const struct job *job, const char *step)
+{
+    return strcmp(job_step(job)->name, step) == 0;
+}
+
+/* While they are held for a switch, or to go back, only the step that ends it lets the vCPUs go. */
 static void hint_resumed(struct domain *domain)
 {
     struct job *job;
 
     TAILQ_FOREACH (job, &domain->jobs, link) {
-        bool switching = strcmp(job_step(job)->name, "prepare") == 0 ||
-                         strcmp(job_step(job)->name, "decide") == 0 ||
-                         strcmp(job_step(job)->name, "switch") == 0;
+        bool switching = hint_at(job, "prepare") || hint_at(job, "decide") ||
+                         hint_at(job, "switch");
+        bool loading = hint_at(job, "load-see") || hint_at(job, "load");
 
-        if (switching && job->leader->held_since && !job_has(job, JOB_UNDOING))
+        if (((switching && job->leader->held_since) || loading) && !job_has(job, JOB_UNDOING))
             job->let_go = true;
     }
 }

@@ -183,15 +183,28 @@ bool internal_all_at(const struct job *job)
     return true;
 }
 
-bool internal_some_at(const struct job *job)
+void internal_note_at(struct job *job)
 {
     for (unsigned i = 0; i < job->record.n_images; i++) {
-        const struct evidence *seen = evidence_of(job, &job->record.images[i]);
+        struct record_image *image = &job->record.images[i];
 
-        if (internal_is(&job->record.images[i]) && (seen->inside.at || !seen->there))
+        image->was_at = internal_is(image) && evidence_of(job, image)->inside.at;
+    }
+}
+
+bool internal_may_have_gone(const struct job *job)
+{
+    for (unsigned i = 0; i < job->record.n_images; i++) {
+        const struct record_image *image = &job->record.images[i];
+        const struct evidence *seen = evidence_of(job, image);
+
+        /* Somebody else who let the vCPUs go let the guest write behind our look. */
+        bool was_at = image->was_at && !job->let_go;
+
+        if (internal_is(image) && (!seen->there || (seen->inside.at && !was_at)))
             return true;
     }
-    return false;
+    return internal_all_at(job);
 }
 
 static bool is_to_do(const struct job *job, unsigned i)

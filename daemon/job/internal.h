@@ -62,9 +62,14 @@ void internal_survey(struct job *job, void (*done)(void *arg, const struct error
  * cannot be any more, as the guest runs, or it was written to since the survey, or its snapshot is
  * gone; and whether somebody has one open just now, such as a tool that is about to end. */
 bool internal_all_at(const struct job *job);
-bool internal_some_at(const struct job *job); /* whether one of them is that, or unreadable */
 bool internal_is_lost(const struct job *job);
 bool internal_is_busy(const struct job *job);
+
+/* Going back in QEMU: notes which disks are that before it, and tells behind a failure whether it
+ * may have changed the guest. QEMU reads the memory when all disks are there: so it has where one
+ * has become that, where all are, as they may have been before, or where one cannot be read. */
+void internal_note_at(struct job *job);
+bool internal_may_have_gone(const struct job *job);
 
 /* Makes those that are not yet what their snapshots hold, one after another, by image tools.
  * Harmless to repeat; an error if one is lost or busy. */

@@ -5,9 +5,11 @@
  * Until QEMU has begun, all is taken back. A job that fails before it has changed the first disk
  * has changed nothing: the guest goes on. One that fails later leaves disks of that moment, and a
  * guest that is neither here nor there: its vCPUs stay held, and only to go back again, in QEMU or
- * without it, helps. QEMU ends: the disks are made what the snapshot holds by image tools, and the
- * guest is started with its memory, as if it had been shut off; unless the record says that it had
- * gone on. */
+ * without it, helps. Which of the two it was the disks tell that were something else before. If
+ * none was, it may have failed with the memory half read: the guest is held, since all that is lost
+ * by that is what it did without writing, and it would write whatever that memory says. QEMU ends:
+ * the disks are made what the snapshot holds by image tools, and the guest is started with its
+ * memory, as if it had been shut off; unless the record says that it had gone on. */
 #include <string.h>
 
 #include "base/clock.h"
@@ -49,6 +51,19 @@ static void hold_undo(struct job *job)
     job_expect(job, holds ? 1 : 0);
     if (holds)
         qmp_cont(job_qmp(job), job_reply, job);
+}
+
+/* --- see --- */
+
+static void see_seen(struct job *job)
+{
+    internal_note_at(job);
+    job_acted(job, NULL);
+}
+
+static void see_act(struct job *job)
+{
+    evidence_fetch(job, see_seen);
 }
 
 /* --- load --- */
@@ -96,22 +111,22 @@ static void look_torn(struct job *job)
 
     job->record.flags |= JOB_REVERSED;
     error_clear(&job->record.error);
-    error_set(&job->record.error, SNAPVM_ERROR_QEMU,
-              "QEMU failed in the middle of going back (%s): the guest is held, and must not go on "
-              "as it is; go back again, or end its QEMU and go back while it is shut off",
-              desc);
+    error_set(
+        &job->record.error, SNAPVM_ERROR_QEMU,
+        "QEMU failed to go back (%s) when it may have changed the guest: it is held, and must "
+        "not go on as it is; go back again, or end its QEMU and go back while it is shut off",
+        desc);
     error_text(&job->record.error, "class", "GenericError");
     error_text(&job->record.error, "desc", desc);
     error_text(&job->record.error, "command", "snapshot-load");
     job_acted(job, NULL);
 }
 
-/* QEMU takes the disks in turn, and one that the guest has written to since shows which. */
 static void look_seen(struct job *job)
 {
     _cleanup_error_ struct error err = {0};
 
-    if (internal_some_at(job)) {
+    if (internal_may_have_gone(job)) {
         look_torn(job);
         return;
     }
@@ -201,6 +216,10 @@ static const struct step load_steps[] = {
      .image = "the same",
      .lives = "the job in QEMU, run state",
      .gone = "record: rolled-back"},
+    {.name = "load-see",
+     .act = see_act,
+     .does = "see by the images which disks are what the snapshot holds",
+     .image = "the same"},
     {.name = "load",
      .probe = load_probe,
      .act = load_act,
@@ -208,15 +227,15 @@ static const struct step load_steps[] = {
      .flags = STEP_RECORD | STEP_VERIFY,
      .note = load_note,
      .does =
-         "record a freeze debt, if the memory was saved frozen; snapshot-load. If QEMU ends, the "
-         "disks are made what the snapshot holds by qemu-img snapshot -a",
+         "record these, and a freeze debt if the memory was saved frozen; snapshot-load. If QEMU "
+         "ends, the disks are made what the snapshot holds by qemu-img snapshot -a",
      .image = "the same; what the disk was is gone",
      .lives = "the job in QEMU",
      .gone = "record, tables of the images: completed, rolled-back"},
     {.name = "load-look",
      .act = look_act,
      .flags = STEP_COMMITS,
-     .does = "only if QEMU failed: see by the images whether it has changed a disk",
+     .does = "only if QEMU failed: see by the images whether it has changed a disk, or may have",
      .image = "the same"},
     {.name = "load-release",
      .probe = release_probe,
@@ -260,7 +279,7 @@ static int load_forward(const struct job *job, const struct view *view, struct e
 
 static bool load_may_have_begun(const struct job *job)
 {
-    return !job_has(job, JOB_UNDOING) && strcmp(job_step(job)->name, "load-hold") != 0;
+    return !job_has(job, JOB_UNDOING) && !job_is_before(job, "load");
 }
 
 /* The image tools do it anew, which the tables show to be needed or not. */

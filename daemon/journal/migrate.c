@@ -27,6 +27,8 @@ static const char *const steps[] = {
     "ALTER TABLE job ADD COLUMN left_out TEXT;"
     "CREATE TABLE domain_document (domain TEXT PRIMARY KEY REFERENCES domain (name)"
     " ON DELETE CASCADE, xml TEXT NOT NULL)",
+    /* 5: which disks a job found to be what it goes back to. */
+    "ALTER TABLE image ADD COLUMN was_at INTEGER NOT NULL DEFAULT 0",
 };
 
 static const struct migrate_plan plan_current = {

@@ -53,6 +53,7 @@ struct record_image {
     ino_t ino;
     bool made;   /* this job makes the file */
     char *state; /* what it is worth once the job ended: the contract's files[].state */
+    bool was_at; /* of role "internal": it was what the snapshot holds before the job */
 };
 
 /* Options and facts of a job as bits, stored as an integer: never renumber. */

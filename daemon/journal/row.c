@@ -135,6 +135,7 @@ void row_image(struct row *row, struct record_job *job)
     image->ino = (ino_t)row_int(row);
     image->made = row_int(row);
     image->state = row_text(row);
+    image->was_at = row_int(row);
 }
 
 static int row_images(struct statement_set *set, struct record_job *job)

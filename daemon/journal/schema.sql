@@ -1,4 +1,4 @@
--- The journal's schema, version 4: what a new database is made from. A change here is a new
+-- The journal's schema, version 5: what a new database is made from. A change here is a new
 -- version, and needs a step in migrate.c that brings the version before to the same tables.
 --
 -- Words (kinds, states, results) are texts as in the contract; times are microseconds since 1970;
@@ -125,6 +125,8 @@ CREATE TABLE image (
     ino INTEGER NOT NULL,
     made INTEGER NOT NULL,
     state TEXT,
+    -- 1: it was what the snapshot inside holds before the job went back to that.
+    was_at INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (job, position)
 ) WITHOUT ROWID;
 

@@ -24,7 +24,7 @@
 #define JOB_VALUES                                                                             \
     "?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, " \
     "?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29"
-#define IMAGE_FIELDS "disk, role, file, format, node, virtual_size, dev, ino, made, state"
+#define IMAGE_FIELDS "disk, role, file, format, node, virtual_size, dev, ino, made, state, was_at"
 #define SNAPSHOT_FIELDS \
     "parent, description, state, memory, quiesced, quiesce_error, created, memory_file"
 #define SNAPSHOT_DISK_FIELDS "disk, mode, file, format, backing, backing_format"
@@ -58,7 +58,7 @@ static const char *const texts[STATEMENT_END] = {
                           ") ON CONFLICT (id) DO UPDATE SET (" JOB_FIELDS ") = (" JOB_VALUES ")",
     [STATEMENT_DROP_JOB] = "DELETE FROM job WHERE id = ?1",
     [STATEMENT_PUT_IMAGE] = PUT("image", "job, position", "?1, ?2", IMAGE_FIELDS,
-                                "?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12"),
+                                "?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13"),
     [STATEMENT_TRIM_IMAGES] = "DELETE FROM image WHERE job = ?1 AND position >= ?2",
 
     [STATEMENT_PUT_SNAPSHOT] = PUT("snapshot", "domain, name", "?1, ?2", SNAPSHOT_FIELDS,

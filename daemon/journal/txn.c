@@ -101,6 +101,7 @@ static void txn_put_image(struct script *script, int64_t job, unsigned position,
     script_int(script, (int64_t)image->ino);
     script_int(script, image->made);
     script_text(script, image->state);
+    script_int(script, image->was_at);
 }
 
 static void txn_put_outcome(struct script *script, const struct record_job *job)

@@ -98,6 +98,9 @@ class Content:
         held = self.inside[key][name]
         self.images[key] = {"data": dict(held), "flushed": dict(held)}
 
+    def is_at(self, key, name):
+        return self.image(key)["data"] == self.inside[key][name]
+
     def load(self, key, name, disks):
         """What the guest counts on is what it did then, as far as these disks go."""
         state = self.states[f"{key} {name}"]
@@ -105,12 +108,12 @@ class Content:
             self.writes[disk] = state["writes"][disk]
             self.promised[disk] = dict(state["promised"][disk])
 
-    def went_back(self, name):
-        """All that has such a snapshot is what it holds."""
-        for key in [key for key, kept in self.inside.items() if name in kept]:
+    def went_back(self, name, disks):
+        """What these have of that name is what they hold, and what the guest counts on."""
+        for key, disk in disks.items():
             self.go_back(key, name)
-            if f"{key} {name}" in self.states:
-                self.load(key, name, list(self.writes))
+        for key in [key for key in self.inside if f"{key} {name}" in self.states]:
+            self.load(key, name, disks.values())
 
     def flush_all(self):
         for key in self.images:

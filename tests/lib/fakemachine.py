@@ -43,6 +43,8 @@ class Machine:
         self.switches = []          # one entry a transaction that switched disks
         self.loads = []             # one entry a way back to one
         self.saves = []             # one entry a snapshot with memory inside the images
+        self.idle = set()           # disks that the guest does not write to until it is let go
+        self.torn = False           # memory and disks of different instants, as a load has failed
         self.die_behind = None      # so many actions of the next transaction
         self.send_event = lambda name, data: None
         self.quitting = False
@@ -66,6 +68,8 @@ class Machine:
             self.graph.backends.append(backend)
             if root:
                 self.disks[name] = backend
+                if disk.get("idle"):
+                    self.idle.add(name)
                 if disk.get("read_only"):
                     self.graph.set_read_only(root, True)
                 if seed:
@@ -101,7 +105,7 @@ class Machine:
             return
         for name, backend in self.disks.items():
             jobs = [job for job in self.jobs.values() if job.at_work and job.filter == backend.root]
-            if any(job.drained for job in jobs):
+            if name in self.idle or any(job.drained for job in jobs):
                 continue
             images = self.graph.images(backend.root)
             node = self.graph.nodes[self.graph.layer(backend.root)]
@@ -386,6 +390,7 @@ class Machine:
             job.io_status = "ok"
         if not self.running:
             self.status = "running"
+            self.idle.clear()
             self.event("RESUME")
 
     def do_getfd(self, arguments):

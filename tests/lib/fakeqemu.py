@@ -255,7 +255,7 @@ class _Server:
             "jobs": [job.info() for job in machine.jobs.values()],
             "drained": [job.id for job in machine.jobs.values() if job.drained],
             "switches": machine.switches,
-            "saves": machine.saves, "loads": machine.loads,
+            "saves": machine.saves, "loads": machine.loads, "torn": machine.torn,
             "fds": list(machine.migration.fds),
             "migration": machine.migration.status,
             "content": machine.content.to_json(),
@@ -331,8 +331,8 @@ class _Server:
         for _ in range(times):
             self.machine.tick()
 
-    def order_went_back(self, name):
-        self.machine.content.went_back(name)
+    def order_went_back(self, name, disks):
+        self.machine.content.went_back(name, disks)
 
     def order_kill(self):
         if self.die_with_client == "run" and self.qmp and select.select([self.qmp], [], [], 0)[0]:
@@ -443,13 +443,15 @@ class FakeQemu:
         """{slot: write} of a snapshot inside an image."""
         return Content.from_json(self.state()["content"]).inside[image_key(path)][name]
 
-    def went_back(self, name):
-        """What the images hold is that snapshot, whoever saw to it."""
+    def went_back(self, name, disks):
+        """What the images of these disks, {disk: image}, hold is that snapshot, whoever saw to
+        it."""
+        disks = {image_key(path): disk for disk, path in disks.items()}
         if self.alive:
-            self.order("went_back", name=name)
+            self.order("went_back", name=name, disks=disks)
             return
         content = Content.from_json(self.last["content"])
-        content.went_back(name)
+        content.went_back(name, disks)
         self.last["content"] = json.loads(json.dumps(content.to_json()))
 
     def kill(self):

@@ -153,10 +153,14 @@ def load(machine, arguments):
         for done, node in enumerate(nodes):
             if done == machine.die_behind:
                 raise Killed
+            machine.job_fault(f"load-{done}", job)
             fakeqcow2.apply_snapshot(node.filename, name)
+            machine.torn |= not machine.content.is_at(node.key, name)
             machine.content.go_back(node.key, name)
             machine.written.discard(node.key)
+        machine.torn = True
         machine.job_fault("load-memory", job)
+        machine.torn = False
         machine.content.load(memory.key, name, machine.disks)
         if machine.agent:
             machine.event("VSERPORT_CHANGE", {"id": "ga0", "open": machine.agent.port_open})

@@ -84,11 +84,16 @@ def check_went_back(world, jobs):
         return
     result = job["outcome"]["result"]
     start = job["outcome"]["start"]
+    torn = world.fake.state()["torn"]
+    back = {target: chain[-1] for target, chain in world.chains.items()
+            if fakeqcow2.is_at(chain[-1], "before")}
+    require(result == "failed" or start or not torn, f"{result}, and the guest is torn")
+    if result == "failed":
+        require(torn or len(back) == len(world.chains), f"failed, and nothing has changed: {job}")
     if result == "failed" or start:
-        for chain in world.chains.values():
-            require(fakeqcow2.is_at(chain[-1], "before"), f"{result}, and {chain[-1]} is another")
-        world.fake.went_back("before")
+        world.fake.went_back("before", back)
     if start:
+        require(len(back) == len(world.chains), f"to be started, and only {back} went back")
         require(result == "completed" and not world.fake.alive, f"to be started: {job}")
         require(start["arguments"] == ["-loadvm", "before"], f"{start}")
 
@@ -262,7 +267,7 @@ def check_qemu(world, disks, torn=False):
     require("cont" not in commands or "stop" in commands, "cont, and the daemon had not stopped it")
     wanted = ("running",) if world.scenario.running else ("prelaunch", "paused")
     if torn:
-        wanted = ("paused",)
+        wanted = ("paused", "restore-vm")
     require(state["status"] in wanted, f"the vCPUs are {state['status']}, were {wanted}")
     require(not state["jobs"], f"left over: jobs {state['jobs']}")
     require(not state["idle"], f"left over: nodes {state['idle']}; in use {state['chains']}")

@@ -160,8 +160,7 @@ def after_fault(world, task):
         return
     world.fake.order("disarm")
     world.fake.order("release")
-    held = task.scenario.counts and task.scenario.expects == "failed"      # what failed is to stand
-    if task.fault["do"] == "stop" and world.scenario.running and not held:
+    if task.fault["do"] == "stop" and world.scenario.running and not task.scenario.torn(world):
         world.fake.qmp("cont")
     if not world.scenario.agent:
         return
@@ -190,7 +189,7 @@ def fault_tasks(scenario, dry, everything):
             query = name.startswith("query-")
             if query and counts[name] > 3 and not everything:
                 continue
-            strangers = scenario.strangers if kind == "on" else ()
+            strangers = scenario.strangers_before(name) if kind == "on" else ()
             for do in QUERY_FAULTS if query else (*faults, *strangers):
                 yield Task(scenario, fault={kind: name, "nth": counts[name], "do": do, "count": 77})
 

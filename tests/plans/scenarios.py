@@ -17,6 +17,7 @@ class Scenario:
     cut_in = "transaction"
     counts = 0          # whose result is that of the scenario: of the first job, or of the last
     strangers = ()      # what somebody else does, beside `stop`, before a command of ours
+    idle = ()           # disks that the guest does not write to, unless it is held and let go
 
     def prepare(self, world):
         """Makes the files that the scenario begins with, beside the disks."""
@@ -35,6 +36,14 @@ class Scenario:
     def layers_of(self, _target):
         """How many layers the chain of a disk has."""
         return self.layers
+
+    def strangers_before(self, _command):
+        return self.strangers
+
+    @staticmethod
+    def torn(_world):
+        """Whether the guest is to stand, as it must not go on."""
+        return False
 
     @staticmethod
     def without_job(_world):
@@ -123,7 +132,20 @@ class State(Scenario):
 
 class Load(State):
     """Going back to such a snapshot while the guest is live."""
+    cut_in = "snapshot-load"
     counts = -1
+
+    def __init__(self, name, expects, *args, idle=(), **more):
+        super().__init__(name, expects, *args, **more)
+        self.idle = idle
+
+    def strangers_before(self, command):
+        """One who lets a torn guest go on has it run."""
+        return ("cont",) if command == "snapshot-load" else ()
+
+    @staticmethod
+    def torn(world):
+        return "load" in world.answers and world.answers["load"]["outcome"]["result"] == "failed"
 
     def act(self, world):
         super().act(world)
@@ -352,6 +374,16 @@ LOADS = [
     Load("load-paused", "completed", running=False),
     Load("load-2-fails", "rolled-back", disks=2, job_fault="snapshot-load", quick=True),
     Load("load-2-torn", "failed", disks=2, job_fault="load-memory", quick=True),
+    Load("load-2-idle-fails", "rolled-back", disks=2, idle=("vdb",), job_fault="snapshot-load",
+         quick=True),
+    Load("load-2-idle-refuses", "rolled-back", disks=2, idle=("vda",), job_fault="load-1",
+         quick=True),
+    Load("load-3-idle-torn", "failed", disks=3, idle=("vda",), job_fault="load-2"),
+    # Nothing tells whether the memory was read: the guest is held.
+    Load("load-2-all-idle-fails", "failed", disks=2, idle=("vda", "vdb"),
+         job_fault="snapshot-load", quick=True),
+    Load("load-2-all-idle-torn", "failed", disks=2, idle=("vda", "vdb"), job_fault="load-memory"),
+    Load("load-3-cut", "completed", disks=3, cut=2),
 ]
 
 COMMITS = [

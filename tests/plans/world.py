@@ -48,7 +48,8 @@ class World(Asker):
         self.chains = {target: self.make_chain(target) for target in targets}
         scenario.prepare(self)
         self.first_files = set(os.listdir(self.images))
-        disks = [disk(name, files, scenario.style) for name, files in self.chains.items()]
+        disks = [disk(name, files, scenario.style, idle=name in scenario.idle)
+                 for name, files in self.chains.items()]
         self.fake = FakeQemu(guest, disks,
                              agent=scenario.agent, running=scenario.running)
         self.tool_log = os.path.join(self.root, "qemu-img.log")

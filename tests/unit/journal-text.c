@@ -91,6 +91,7 @@ static void put_image(struct output *out, const struct record_image *image)
     put_int(out, "ino", (int64_t)image->ino);
     put_int(out, "made", image->made);
     put_text(out, "state", image->state);
+    put_int(out, "was_at", image->was_at);
 }
 
 static void put_error(struct output *out, const struct error *error)
@@ -258,6 +259,7 @@ static void make_images(struct record_job *job, const char *seed)
         image->ino = UINT64_MAX - (ino_t)i;
         image->made = i == 1;
         image->state = seeded(seed, "state");
+        image->was_at = i == 2;
     }
 }
 
