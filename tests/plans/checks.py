@@ -95,7 +95,8 @@ def check_went_back(world, jobs):
     if start:
         require(len(back) == len(world.chains), f"to be started, and only {back} went back")
         require(result == "completed" and not world.fake.alive, f"to be started: {job}")
-        require(start["arguments"] == ["-loadvm", "before"], f"{start}")
+        stands = [] if world.scenario.running else ["-S"]
+        require(start["arguments"] == ["-loadvm", "before", *stands], f"{start}")
 
 
 def place(world, job, result):
