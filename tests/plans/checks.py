@@ -64,6 +64,7 @@ def check_all(world, clean=False):
         check_memory(world, job)
     check_files(world, jobs)
     check_inside(world, jobs)
+    check_halted(world, results)
     if alive:
         check_qemu(world, disks, results[-1:] == ["failed"] and jobs[-1]["kind"] == "revert")
     check_findings(world)
@@ -167,6 +168,14 @@ def check_inside(world, jobs):
         else:   # QEMU died in the switch; the guest's last instant comes behind it
             last = state["content"]["writes"][target]
             require(last - 1 <= kept <= last, f"{target}: write {kept} inside, {last} at the end")
+
+
+def check_halted(world, results):
+    """QEMU has ended behind the snapshot that was to end it, and was not told to for another."""
+    if world.scenario.kind == "halt" and "completed" in results:
+        require(not world.fake.alive, "completed, and QEMU goes on")
+    else:
+        require("quit" not in world.fake.names("qmp"), f"{results}, and QEMU was told to quit")
 
 
 def check_memory(world, job):

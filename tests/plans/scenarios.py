@@ -349,9 +349,11 @@ class Halt(Scenario):
     """A snapshot behind which the guest is to end."""
     kind = "halt"
 
-    def __init__(self, name, expects, memory=None, quiesce="none", **more):
+    cut_in = "snapshot-save"
+
+    def __init__(self, name, expects, memory=None, quiesce="none", cut=0, **more):
         super().__init__(name, expects, **more)
-        self.memory, self.quiesce = memory, quiesce
+        self.memory, self.quiesce, self.cut = memory, quiesce, cut
         self.internal = self.disks if memory == "internal" else 0
 
     def act(self, world):
@@ -360,11 +362,27 @@ class Halt(Scenario):
                   halt=True, **memory)
 
 
+class VoidHalt(Halt):
+    """Somebody thaws the guest behind the agent's back: it is taken back, and the guest goes on."""
+
+    def act(self, world):
+        if world.fake.alive:
+            world.fake.arm(agent="guest-fsfreeze-thaw", do="count", count=77)
+        super().act(world)
+
+
 HALTS = [
     Halt("halt-2", "completed", disks=2),
     Halt("halt-required", "completed", quiesce="required", quick=True),
+    Halt("halt-paused", "completed", running=False),
     Halt("halt-external", "completed", memory="external"),
+    Halt("halt-2-external-required", "completed", memory="external", quiesce="required", disks=2),
     Halt("halt-internal", "completed", memory="internal", quick=True),
+    Halt("halt-2-internal-fails", "rolled-back", memory="internal", disks=2,
+         job_fault="snapshot-save"),
+    Halt("halt-2-internal-cut", "rolled-back", memory="internal", disks=2, cut=1),
+    VoidHalt("halt-2-void", "rolled-back", quiesce="required", disks=2, quick=True),
+    VoidHalt("halt-internal-void", "rolled-back", memory="internal", quiesce="required"),
 ]
 
 LOADS = [
