@@ -11,7 +11,9 @@ import argparse
 import concurrent.futures
 import multiprocessing
 import os
+import re
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -27,7 +29,9 @@ from offworld import (DOMAIN, FOLDER, TIMEOUT, OffWorld, Wrong, content, inside,
 from settled import rows, unlisted  # noqa: E402
 
 THIN = 7            # of so many runs a plain check does one
-LEAKS = 3           # qemu-img check: nothing is wrong but clusters that are lost
+LEAKS, WRONG = 3, 2     # qemu-img check: nothing is wrong but clusters that are lost; more is
+# A cluster has one owner, and is not marked so: it is copied when it is written to, as if it had two.
+UNMARKED = re.compile(r"ERROR OFLAG_COPIED (L2|data) cluster: .* refcount=1")
 LIMIT = 500         # more boundaries than any plan has: a daemon that dies for ever is a failure
 
 
@@ -138,8 +142,18 @@ def check_disks(world, disks):
                     f"{above['file']} does not lie on {below['file']}:\n{info}")
         for layer in disk["chain"]:
             if layer["format"] == "qcow2":
-                # A qemu-img that was killed leaves clusters that nothing refers to, no more.
-                tool("qemu-img", "check", "-q", "-f", "qcow2", layer["file"], ok=(0, LEAKS))
+                check_image(layer["file"])
+
+
+def check_image(path):
+    """A qemu-img that was killed leaves clusters that nothing refers to, and when it deleted a
+    snapshot some that are not marked as what they are now, no more."""
+    done = subprocess.run(["qemu-img", "check", "-f", "qcow2", path], capture_output=True, text=True,
+                          check=False)
+    errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
+    harmless = bool(errors) and all(UNMARKED.fullmatch(line) for line in errors)
+    require(done.returncode in (0, LEAKS) or (done.returncode == WRONG and harmless),
+            f"qemu-img check {path}: {done.stdout}{done.stderr}")
 
 
 def file_format(world, path):
