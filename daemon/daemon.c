@@ -171,6 +171,7 @@ static void daemon_make_model(struct daemon *daemon)
         .freeze_timeout_ms = (unsigned)conf->freeze_timeout_ms,
         .lease_max_ms = (unsigned)conf->lease_max_ms,
         .qemu_img = conf->qemu_img,
+        .state_dir = conf->state_dir,
     };
     struct engine_hooks hooks = {wire_job_text, daemon_progress, daemon};
 

@@ -19,6 +19,7 @@ struct engine_options {
     unsigned agent_timeout_ms, freeze_timeout_ms, lease_max_ms;
     const char *image_dirs; /* ':' between; NULL none; owned by the caller */
     const char *qemu_img;   /* the program; copied */
+    const char *state_dir;  /* not kept; NULL: nobody waits for its image tools */
 };
 
 struct engine_hooks {
@@ -38,6 +39,7 @@ struct engine {
     struct job *jobs;         /* that have not ended */
     int64_t total;            /* all that are kept */
     struct check_list checks; /* that are under way */
+    int leash;                /* of the image tools: qemu/tool.h; -1: none */
     bool stopping;
 };
 

@@ -36,7 +36,8 @@ static void image_tool_run(struct job *job, const char *const *words, unsigned t
     job->tool_done = done;
     job->tool_effect = words[1];
     job->tool_image = (unsigned)(written - job->record.images);
-    job->tool = tool_run(domains->base, words, timeout_ms, image_tool_ended, job);
+    job->tool =
+        tool_run(domains->base, job->engine->leash, words, timeout_ms, image_tool_ended, job);
     crash_point(domains->crash, "effect.sent", words[1]);
 }
 

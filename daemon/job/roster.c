@@ -3,10 +3,12 @@
 #include <event2/event.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "base/worker.h"
 #include "domain/disk.h"
 #include "domain/domains.h"
 #include "job/check.h"
@@ -17,6 +19,7 @@
 #include "journal/journal.h"
 #include "proto/snapvm-errors.h"
 #include "qemu/qmp-event.h"
+#include "qemu/tool.h"
 
 /* A journal that cannot take a job's end is tried again this often. */
 #define RETRY_END_MS 5000
@@ -33,6 +36,28 @@ struct waiter {
 static void engine_agent(void *arg, struct domain *domain)
 {
     debt_chance(arg, domain);
+}
+
+static void leash_take(void *arg)
+{
+    tool_leash_take(((struct engine *)arg)->leash);
+}
+
+static void leash_taken(void *arg _unused_)
+{
+}
+
+/* The worker's tasks run one after another: nobody looks at an image, or has a tool work on one,
+ * before it. */
+static void engine_take_leash(struct engine *engine, const char *state_dir)
+{
+    _cleanup_error_ struct error err = {0};
+
+    engine->leash = -1;
+    if (state_dir && tool_leash_open(state_dir, &engine->leash, &err) < 0)
+        log_warning("image tools of a daemon before are not waited for: %s", err.message);
+    if (engine->leash >= 0)
+        worker_run(engine->domains->worker, leash_take, leash_taken, NULL, engine);
 }
 
 struct engine *engine_new(struct domains *domains, const struct engine_options *options,
@@ -52,6 +77,7 @@ struct engine *engine_new(struct domains *domains, const struct engine_options *
     engine->hooks = *hooks;
     TAILQ_INIT(&engine->checks);
     domains_set_handlers(domains, &handlers, engine);
+    engine_take_leash(engine, options->state_dir);
     return engine;
 }
 
@@ -90,6 +116,8 @@ struct engine *engine_free(struct engine *engine)
         debt_forget(domain);
         lease_forget(domain);
     }
+    if (engine->leash >= 0)
+        close(engine->leash);
     free((char *)engine->options.qemu_img);
     free(engine);
     return NULL;

@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -36,8 +37,38 @@ struct tool {
     void *arg;
 };
 
+int tool_leash_open(const char *dir, int *ret_leash, struct error *err)
+{
+    _cleanup_free_ char *path = xasprintf("%s/tools.lock", dir);
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+    if (fd < 0)
+        return error_set_errno(err, SNAPVM_ERROR_INTERNAL, errno, "Cannot open %s", path);
+    *ret_leash = fd;
+    return 0;
+}
+
+void tool_leash_take(int leash)
+{
+    while (flock(leash, LOCK_EX) < 0 && errno == EINTR)
+        ;
+}
+
+/* All but the standard ones and the leash, which is the parent's one: locked while one has it. */
+static void tool_close_rest(int leash)
+{
+    if (leash <= STDERR_FILENO) {
+        close_range(STDERR_FILENO + 1, ~0U, 0);
+        return;
+    }
+    if (leash > STDERR_FILENO + 1)
+        close_range(STDERR_FILENO + 1, (unsigned)leash - 1, 0);
+    close_range((unsigned)leash + 1, ~0U, 0);
+    fcntl(leash, F_SETFD, 0);
+}
+
 /* Runs in the parent's memory with all signals blocked, makes system calls alone, never returns. */
-static void tool_child(const char *const *argv, pid_t parent, int output)
+static void tool_child(const char *const *argv, pid_t parent, int output, int leash)
 {
     const char *why;
     sigset_t none;
@@ -50,7 +81,7 @@ static void tool_child(const char *const *argv, pid_t parent, int output)
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && getppid() == parent &&
         dup2(null, STDIN_FILENO) >= 0 && dup2(output, STDOUT_FILENO) >= 0 &&
         dup2(output, STDERR_FILENO) >= 0) {
-        close_range(STDERR_FILENO + 1, ~0U, 0);
+        tool_close_rest(leash);
         execvp(argv[0], (char *const *)argv);
         why = strerrordesc_np(errno);
         if (why && write(STDERR_FILENO, why, strlen(why)) < 0)
@@ -59,7 +90,7 @@ static void tool_child(const char *const *argv, pid_t parent, int output)
     _exit(TOOL_NOT_STARTED);
 }
 
-static pid_t tool_fork(const char *const *argv, int output)
+static pid_t tool_fork(const char *const *argv, int output, int leash)
 {
     pid_t parent = getpid(), pid;
     sigset_t all, old;
@@ -68,7 +99,7 @@ static pid_t tool_fork(const char *const *argv, int output)
     pthread_sigmask(SIG_SETMASK, &all, &old);
     pid = vfork();
     if (pid == 0)
-        tool_child(argv, parent, output);
+        tool_child(argv, parent, output, leash);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     return pid;
 }
@@ -187,13 +218,13 @@ static void tool_timeout(evutil_socket_t fd _unused_, short what _unused_, void 
     tool_stop(tool);
 }
 
-static void tool_start(struct tool *tool, const char *const *argv)
+static void tool_start(struct tool *tool, const char *const *argv, int leash)
 {
     int ends[2];
 
     if (pipe2(ends, O_CLOEXEC) < 0)
         return;
-    tool->pid = tool_fork(argv, ends[1]);
+    tool->pid = tool_fork(argv, ends[1], leash);
     close(ends[1]);
     tool->output = ends[0];
     fcntl(tool->output, F_SETFL, O_NONBLOCK);
@@ -219,8 +250,8 @@ static void tool_watch(struct tool *tool, struct event_base *base, unsigned time
     event_add(tool->timeout, &delay);
 }
 
-struct tool *tool_run(struct event_base *base, const char *const *argv, unsigned timeout_ms,
-                      tool_done_fn done, void *arg)
+struct tool *tool_run(struct event_base *base, int leash, const char *const *argv,
+                      unsigned timeout_ms, tool_done_fn done, void *arg)
 {
     struct tool *tool = xzalloc(sizeof(*tool));
     const char *slash = strrchr(argv[0], '/');
@@ -228,7 +259,7 @@ struct tool *tool_run(struct event_base *base, const char *const *argv, unsigned
     *tool = (struct tool){.pid = -1, .pidfd = -1, .output = -1, .done = done, .arg = arg};
     tool->command = xasprintf("%s%s%s", slash ? slash + 1 : argv[0], argv[1] ? " " : "",
                               argv[1] ? argv[1] : "");
-    tool_start(tool, argv);
+    tool_start(tool, argv, leash);
     tool_watch(tool, base, timeout_ms);
     return tool;
 }

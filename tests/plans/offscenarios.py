@@ -13,9 +13,10 @@ class Scenario:
     def layers_of(self, number):
         return 1 if self.shared and number == 0 else self.layers
 
-    def __init__(self, name, disks=1, layers=2, base="qcow2", quick=False):
+    def __init__(self, name, disks=1, layers=2, base="qcow2", quick=False, script=False):
         self.name, self.disks, self.layers, self.base = name, disks, layers, base
         self.quick = quick          # part of a run that has to be short
+        self.script = script        # the image tool is one that outlives the daemon
 
     def content(self, world, target):
         """What the disk holds in the end: nothing here changes what a guest reads."""
@@ -308,6 +309,7 @@ INTERNALS = [
     Internal("off-internal-1", layers=1),
     Internal("off-internal-2", disks=2, quick=True),
     Internal("off-internal-3", disks=3),
+    Internal("off-internal-script", layers=1, script=True, quick=True),
 ]
 
 COMMITS = [
@@ -316,6 +318,7 @@ COMMITS = [
     Commit("off-commit-inner", 1, 2, layers=3),
     Commit("off-commit-inner-delete", 1, 3, deletes=True, layers=4, quick=True),
     Commit("off-commit-2", 0, 1, deletes=True, disks=2),
+    Commit("off-commit-script", 0, 1, script=True),
 ]
 
 DELETES = [

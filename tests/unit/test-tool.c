@@ -1,12 +1,16 @@
 /* Image tools as child processes: how they end is told, what they print is bounded, and they do not
  * outlive who started them. */
 #include <check.h>
+#include <errno.h>
 #include <event2/event.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -46,7 +50,7 @@ static void run(const char *script, unsigned timeout_ms)
 {
     const char *words[] = {"/bin/sh", "-c", script, NULL};
 
-    tool_run(base, words, timeout_ms, done, NULL);
+    tool_run(base, -1, words, timeout_ms, done, NULL);
     ck_assert(!ended); /* never from within the call */
     event_base_dispatch(base);
     ck_assert(ended);
@@ -81,7 +85,7 @@ START_TEST(a_tool_that_is_missing)
 {
     const char *words[] = {"/nowhere/qemu-img", "commit", NULL};
 
-    tool_run(base, words, 0, done, NULL);
+    tool_run(base, -1, words, 0, done, NULL);
     ck_assert(!ended);
     event_base_dispatch(base);
     ck_assert_int_eq(end.code, SNAPVM_ERROR_QEMU);
@@ -108,13 +112,13 @@ END_TEST
 START_TEST(stopped_is_told_and_freed_is_not)
 {
     const char *words[] = {"sleep", "1000", NULL};
-    struct tool *tool = tool_run(base, words, 0, done, NULL);
+    struct tool *tool = tool_run(base, -1, words, 0, done, NULL);
 
     tool_stop(tool);
     event_base_dispatch(base);
     ck_assert_int_eq(end.code, SNAPVM_ERROR_QEMU);
     ended = false;
-    tool_free(tool_run(base, words, 0, done, NULL));
+    tool_free(tool_run(base, -1, words, 0, done, NULL));
     tool_free(NULL);
     event_base_loop(base, EVLOOP_NONBLOCK);
     ck_assert(!ended);
@@ -139,7 +143,7 @@ START_TEST(it_dies_with_its_parent)
         snprintf(script, sizeof(script),
                  "test -e /proc/self/fd/%d || echo $$ >/proc/%d/fd/%d; exec sleep 1000", told[1],
                  (int)getppid(), told[1]);
-        tool_run(base, words, 0, done, NULL);
+        tool_run(base, -1, words, 0, done, NULL);
         pause();
         _exit(0);
     }
@@ -153,6 +157,43 @@ START_TEST(it_dies_with_its_parent)
     close(gone.fd);
     close(told[0]);
     close(told[1]);
+}
+END_TEST
+
+/* A script that is killed with its daemon leaves behind what it started: the next one waits. */
+START_TEST(the_next_one_waits)
+{
+    char *folder = scratch_new();
+    _cleanup_free_ char *fifo = xasprintf("%s/fifo", folder);
+    int told[2], leash = -1;
+    pid_t parent;
+    char byte;
+
+    ck_assert_int_eq(pipe(told), 0);
+    ck_assert_int_eq(mkfifo(fifo, 0600), 0);
+    parent = fork();
+    if (parent == 0) {
+        _cleanup_free_ char *script = xasprintf("(echo >/proc/%d/fd/%d; read line <%s) & wait",
+                                                (int)getppid(), told[1], fifo);
+        const char *words[] = {"/bin/sh", "-c", script, NULL};
+
+        ck_assert_int_eq(tool_leash_open(folder, &leash, NULL), 0);
+        tool_leash_take(leash);
+        tool_run(base, leash, words, 0, done, NULL);
+        pause();
+        _exit(0);
+    }
+    ck_assert_int_eq(read(told[0], &byte, 1), 1);
+    kill(parent, SIGKILL);
+    waitpid(parent, NULL, 0);
+    ck_assert_int_eq(tool_leash_open(folder, &leash, NULL), 0);
+    ck_assert(flock(leash, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK);
+    close(open(fifo, O_WRONLY)); /* it reads the end, and ends */
+    tool_leash_take(leash);
+    close(leash);
+    close(told[0]);
+    close(told[1]);
+    scratch_free(folder);
 }
 END_TEST
 
@@ -173,6 +214,7 @@ int main(void)
     tcase_add_test(tcase, time_runs_out);
     tcase_add_test(tcase, stopped_is_told_and_freed_is_not);
     tcase_add_test(tcase, it_dies_with_its_parent);
+    tcase_add_test(tcase, the_next_one_waits);
     suite_add_tcase(suite, tcase);
     srunner_run_all(runner, CK_ENV);
     failed = srunner_ntests_failed(runner);
