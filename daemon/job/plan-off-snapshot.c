@@ -121,20 +121,12 @@ static void off_apply_act(struct job *job)
     internal_apply(job, off_applied);
 }
 
-static void off_overlays_end(struct job *job, const struct error *err)
-{
-    if (err)
-        job_failed(job, err);
-    else
-        job_acted(job, NULL);
-}
-
 static void off_overlays_made(struct job *job, const struct error *err)
 {
     if (err)
         job_failed(job, err);
     else
-        files_sync_overlays(job, off_overlays_end);
+        files_sync_overlays(job, job_filed);
 }
 
 static void off_overlays_cleared(struct job *job, const struct error *err)

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/memory.h"
 #include "proto/snapvm-errors.h"
 
@@ -50,6 +51,9 @@ int tool_leash_open(const char *dir, int *ret_leash, struct error *err)
 
 void tool_leash_take(int leash)
 {
+    if (flock(leash, LOCK_EX | LOCK_NB) == 0)
+        return;
+    log_info("image tools of a daemon that was killed are still at work: waiting for their end");
     while (flock(leash, LOCK_EX) < 0 && errno == EINTR)
         ;
 }
