@@ -40,7 +40,8 @@ static size_t scan_string(const char *text, size_t size)
     for (size_t i = 1, n; i < size; i += n) {
         if (text[i] == '"')
             return i + 1;
-        if ((unsigned char)text[i] < ' ' || strncmp(text + i, "\\u0000", 6) == 0)
+        if ((unsigned char)text[i] < ' ' ||
+            (text[i] == '\\' && strncmp(text + i, "\\u0000", 6) == 0))
             return 0;
         n = text[i] == '\\' ? 2 : utf8_size((const unsigned char *)text + i, size - i);
         if (n == 0)
@@ -49,28 +50,33 @@ static size_t scan_string(const char *text, size_t size)
     return 0;
 }
 
-static enum json_result json_scan(const char *text, size_t size, int nesting)
+/* Also tells how many levels there are. */
+static enum json_result json_scan(const char *text, size_t size, int nesting, int *ret_depth)
 {
-    int depth = 0;
+    int depth = 0, deepest = 0;
 
     for (size_t i = 0, n; i < size; i += n) {
         char c = text[i];
 
         n = c == '"' ? scan_string(text + i, size - i) : 1;
-        if (n == 0 || c == '\0' || !strchr("\"{}[]:, \t\r\n0123456789+-.Eaeflnrstu", c))
+        if (n == 0 || c == '\0' || !strchr("\",:{}[] \t\r\n0123456789+-.Eaeflnrstu", c))
             return JSON_BAD;
         if (c == '.' && !(text[i + 1] >= '0' && text[i + 1] <= '9'))
             return JSON_BAD;
         depth += (c == '[' || c == '{') - (c == ']' || c == '}');
+        if (depth > deepest)
+            deepest = depth;
         if (depth > nesting)
             return JSON_TOO_DEEP;
     }
+    *ret_depth = deepest;
     return JSON_OK;
 }
 
 enum json_result json_read(const char *text, size_t size, int nesting, json_object **ret_value)
 {
-    enum json_result scanned = size < INT_MAX ? json_scan(text, size, nesting) : JSON_BAD;
+    int depth = 0;
+    enum json_result scanned = size < INT_MAX ? json_scan(text, size, nesting, &depth) : JSON_BAD;
     struct json_tokener *tokener;
     enum json_tokener_error error;
     json_object *value;
@@ -78,7 +84,8 @@ enum json_result json_read(const char *text, size_t size, int nesting, json_obje
 
     if (scanned != JSON_OK)
         return scanned;
-    tokener = json_tokener_new_ex(nesting + NESTING_OF_SCALAR);
+    /* It gets room for as many levels as it is told: there is no need for all that are allowed. */
+    tokener = json_tokener_new_ex(depth + NESTING_OF_SCALAR);
     if (!tokener)
         abort();
     json_tokener_set_flags(tokener, JSON_TOKENER_STRICT | JSON_TOKENER_ALLOW_TRAILING_CHARS);
