@@ -28,10 +28,27 @@ static int bad_param(struct error *err, const char *param, const char *sentence)
     return error_text(err, "param", param);
 }
 
-static int unsupported(struct error *err, const char *feature)
+static int bad_disk(struct error *err, const struct record_disk *disk, const char *sentence)
 {
-    error_set(err, SNAPVM_ERROR_UNSUPPORTED, "this snapvmd has no %s", feature);
-    return error_text(err, "feature", feature);
+    error_set(err, SNAPVM_ERROR_INVALID_PARAMS, "disk %s: %s", disk->target, sentence);
+    return error_text(err, "param", "disks");
+}
+
+static int create_no_format(const struct record_disk *disk, const char *format, struct error *err)
+{
+    error_set(err, SNAPVM_ERROR_UNSUPPORTED,
+              "disk %s: an overlay is qcow2 here, and not %s: leave format out", disk->target,
+              format);
+    return error_text(err, "feature", "overlays of another format than qcow2");
+}
+
+static int create_no_disks(const struct domain *domain, struct error *err)
+{
+    error_set(err, SNAPVM_ERROR_INVALID_PARAMS,
+              "domain %s has no disk that a snapshot is meant of: name those that are (disks); "
+              "domain.get shows what there is",
+              domain->record.name);
+    return error_text(err, "param", "disks");
 }
 
 /* Nobody could say when somebody else is done, and the guest would stand until then. */
@@ -63,23 +80,16 @@ static int create_check_options(const struct domain *domain, json_object *params
 
 static int create_check_name(const struct domain *domain, const char *name, struct error *err)
 {
-    const struct job *job;
-
     if (!snapshot_valid_name(name))
         return bad_param(err, "name",
                          "a snapshot's name is 1 to 255 bytes without '/', control characters or a "
                          "leading '.'");
-    TAILQ_FOREACH (job, &domain->jobs, link) {
-        if (!job->record.snapshot)
-            continue;
-        error_set(err, SNAPVM_ERROR_BUSY,
-                  "job %lld is taking snapshot \"%s\" of domain %s; wait for its end",
-                  (long long)job->record.id, job->record.snapshot, domain->record.name);
-        return error_number(err, "job", job->record.id);
-    }
+    if (turn_need_free(domain, err) < 0)
+        return -1;
     if (!snapshot_find(domain, name))
         return 0;
-    error_set(err, SNAPVM_ERROR_ALREADY_EXISTS, "domain %s has a snapshot \"%s\" already",
+    error_set(err, SNAPVM_ERROR_ALREADY_EXISTS,
+              "domain %s has a snapshot \"%s\" already: choose another name, or delete that one",
               domain->record.name, name);
     error_text(err, "object", "snapshot");
     return error_text(err, "name", name);
@@ -104,8 +114,9 @@ static int create_check_files(const struct domain *domain, const struct shutoff 
     if (job_need_free_disk(domain, disk->target, err) < 0)
         return -1;
     if (disk->read_only)
-        return create_image_error(disk, "read-only",
-                                  "a read-only disk does not change, and gets no overlay", err);
+        return create_image_error(
+            disk, "read-only",
+            "a read-only disk does not change, and gets no overlay: leave it out", err);
     seen = shutoff_take(files, disk, err);
     if (!seen)
         return -1;
@@ -124,21 +135,25 @@ static int create_check_disk(const struct domain *domain, const struct record_di
     if (job_need_free_disk(domain, disk->target, err) < 0)
         return -1;
     if (!seen || !top || disk->n_chain == 0)
-        return create_image_error(disk, "missing", "QEMU has no image in this drive", err);
+        return create_image_error(disk, "missing", "QEMU has no image in this drive: leave it out",
+                                  err);
     if (block_check_disk(domain, disk, err) < 0)
         return -1;
     if (seen->read_only)
-        return create_image_error(disk, "read-only",
-                                  "a read-only disk does not change, and gets no overlay", err);
+        return create_image_error(
+            disk, "read-only",
+            "a read-only disk does not change, and gets no overlay: leave it out", err);
     if (disk->format && strcmp(disk->format, top->driver) != 0)
         return create_image_error(disk, "wrong format",
                                   "QEMU reads its image in another format than the domain's "
                                   "definition says; undefine it and define it anew",
                                   err);
     if (disk->chain[0].file[0] != '/')
-        return create_image_error(disk, "no plain file",
-                                  "its image is no plain local file, so no overlay can name it",
-                                  err);
+        return create_image_error(
+            disk, "no plain file",
+            "its image is no plain local file, so no overlay can name it: leave it "
+            "out",
+            err);
     return 0;
 }
 
@@ -160,8 +175,8 @@ static int create_check_room(const struct job *job, struct error *err)
 {
     if (create_n_disks(job) < LIMIT_SNAPSHOT_DISKS)
         return 0;
-    error_set(err, SNAPVM_ERROR_LIMIT_EXCEEDED, "a snapshot has at most %d disks",
-              LIMIT_SNAPSHOT_DISKS);
+    error_set(err, SNAPVM_ERROR_LIMIT_EXCEEDED,
+              "a snapshot has at most %d disks: leave the others out", LIMIT_SNAPSHOT_DISKS);
     error_text(err, "limit", "disks");
     return error_number(err, "value", LIMIT_SNAPSHOT_DISKS);
 }
@@ -182,7 +197,8 @@ static int create_add(const struct create *create, struct record_disk *disk, con
         return -1;
     for (unsigned i = 0; i < job->record.n_images; i++)
         if (strcmp(job->record.images[i].file, file) == 0)
-            return bad_param(err, "disks", "two disks would get the same overlay file");
+            return bad_disk(err, disk,
+                            "another one would get the same overlay file: give each its own");
     if (create_check_room(job, err) < 0)
         return -1;
     if (create->files)
@@ -226,21 +242,21 @@ static int create_add_named(const struct create *create, json_object *named, str
     if (!disk)
         return -1;
     if (create_has_disk(job, disk))
-        return bad_param(err, "disks", "a disk is named twice");
+        return bad_disk(err, disk, "it is named twice");
     if (mode && strcmp(mode, "no") == 0)
         return 0;
     if (mode && strcmp(mode, "manual") == 0)
         return create_no_manual(disk, err);
     if (inside && (file || reuse))
-        return bad_param(err, "disks",
-                         "an internal snapshot lies in the disk's own image: leave "
-                         "file and reuse out");
+        return bad_disk(err, disk,
+                        "an internal snapshot lies in the disk's own image: leave file and reuse "
+                        "out");
     if (format && strcmp(format, "qcow2") != 0)
-        return unsupported(err, "overlays of another format than qcow2");
+        return create_no_format(disk, format, err);
     if (inside)
         return create_add_internal(create, disk, err);
     if (reuse && !file)
-        return bad_param(err, "disks", "reuse needs the file that is to be used");
+        return bad_disk(err, disk, "reuse needs the file that is to be used");
     return create_add(create, disk, file, reuse, err);
 }
 
@@ -298,7 +314,7 @@ static int create_add_disks(const struct create *create, struct error *err)
             return -1;
     }
     if (create->job->record.n_images == 0)
-        return bad_param(err, "disks", "there is no disk to take a snapshot of");
+        return create_no_disks(domain, err);
     create_note_left_out(create);
     return 0;
 }

@@ -94,7 +94,8 @@ static int revert_add_memory(struct job *job, const struct record_snapshot *reco
     if (!external && !inside)
         return 0;
     error_set(err, SNAPVM_ERROR_IMAGE,
-              "nobody knows where the memory of snapshot \"%s\" is: redefine it with its file",
+              "nobody knows where the memory of snapshot \"%s\" is: forget it (metadata_only), and "
+              "redefine it with its file, or without memory",
               record->name);
     error_text(err, "file", record->name);
     return error_text(err, "reason", "missing");
@@ -128,8 +129,9 @@ static int revert_need_disk(const struct job *job, const char *target,
     if (disk && disk->n_chain > 0)
         return 0;
     error_set(err, SNAPVM_ERROR_NOT_FOUND,
-              "domain %s has no disk \"%s\" any more, which the snapshot has", job->record.domain,
-              target);
+              "domain %s has no disk \"%s\" any more, which snapshot \"%s\" has: define it "
+              "again (domain.define), or redefine the snapshot without it",
+              job->record.domain, target, job->record.snapshot);
     error_text(err, "object", "disk");
     return error_text(err, "name", target);
 }
@@ -176,10 +178,11 @@ static int revert_add_internal(struct job *job, const struct record_snapshot_dis
     error_set(
         err, SNAPVM_ERROR_INVALID_STATE,
         "snapshot \"%s\" is inside %s, which is not the active layer of disk %s now; what lies "
-        "on it would change by going back: delete the snapshots that were taken since, or "
-        "commit their overlays",
+        "on it would change by going back: delete the snapshots that were taken since, or commit "
+        "their overlays; or keep all, copy it out with qemu-img convert -l, and start the guest "
+        "from the copy",
         job->record.snapshot, kept->file ? kept->file : "an unknown image", kept->disk);
-    return error_text(err, "state", "shutoff");
+    return error_text(err, "state", domain_state(job->domain));
 }
 
 static int revert_add_disks(struct call *call, struct job *job, const struct snapshot *snapshot,

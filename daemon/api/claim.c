@@ -102,7 +102,8 @@ void claims_add(struct claims *claims, struct definition *definition)
 static int claim_mismatch(const struct claim *claim, const char *what, const char *expected,
                           const char *found, struct error *err)
 {
-    error_set(err, SNAPVM_ERROR_MISMATCH, "snapshot \"%s\", disk %s: %s is %s, and not %s",
+    error_set(err, SNAPVM_ERROR_MISMATCH,
+              "snapshot \"%s\", disk %s: %s is %s, and not %s; correct the one or the other",
               claim->snapshot, claim->disk ? claim->disk : "memory", what, found, expected);
     error_text(err, "expected", expected);
     error_text(err, "found", found);

@@ -506,8 +506,8 @@ static void survey_unsaved(struct survey *survey, const struct tree *tree,
 static void survey_goal_missing(struct survey *survey, const char *target)
 {
     error_set(&survey->err, SNAPVM_ERROR_IMAGE,
-              "the image that snapshot \"%s\" froze of disk %s cannot be read, or nothing says in "
-              "which format it is",
+              "the image that snapshot \"%s\" froze of disk %s (snapshot.get names it) cannot be "
+              "read, or nothing says in which format it is: bring it back",
               survey->job->record.snapshot, target);
     error_text(&survey->err, "file", target);
     error_text(&survey->err, "reason", "missing");
