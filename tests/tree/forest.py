@@ -207,6 +207,11 @@ class Forest:
             self.guest.quit()
         self.settle()
 
+    def saves_inside(self):
+        """Whether the guest's QEMU can save its memory inside an image."""
+        return "snapshot-save" in {command["name"]
+                                   for command in self.guest.eyes.call("query-commands")}
+
     def write(self, target, blocks):
         commands = [f"write -P {pattern} {block * BLOCK} {BLOCK}"
                     for block, pattern in blocks.items()]
@@ -268,6 +273,8 @@ class Forest:
                 f"current is {current}, it should be {self.model.current}")
         for name, snapshot in found.items():
             held = self.model.snapshots[name].held
+            memory = snapshot["memory_file"]
+            require(not memory or os.path.exists(memory), f"the memory of {name} is gone: {memory}")
             disks = {disk["disk"]: disk for disk in snapshot["disks"] if disk["mode"] != "no"}
             require(set(disks) == set(held), f"snapshot {name} has {set(disks)}, not {set(held)}")
             for target, disk in disks.items():
