@@ -192,7 +192,7 @@ static int create_add(const struct create *create, struct record_disk *disk, con
                        : create_check_disk(job->domain, disk, err)) < 0)
         return -1;
     if (!file)
-        file = beside = overlay_default_file(job->domain, disk, job->record.snapshot);
+        file = beside = overlay_default_file(conf, job->domain, disk, job->record.snapshot);
     if (overlay_check_file(conf, job->domain, file, reuse, err) < 0)
         return -1;
     for (unsigned i = 0; i < job->record.n_images; i++)

@@ -421,11 +421,11 @@ static int redefine_check_folders(const struct call *call, const struct domain *
     for (unsigned i = 0; i < record->n_disks; i++) {
         const struct record_snapshot_disk *disk = &record->disks[i];
 
-        if ((disk->file && overlay_check_folder(conf, domain, disk->file, err) < 0) ||
-            (disk->backing && overlay_check_folder(conf, domain, disk->backing, err) < 0))
+        if ((disk->file && overlay_check_claim(conf, domain, disk->file, err) < 0) ||
+            (disk->backing && overlay_check_claim(conf, domain, disk->backing, err) < 0))
             return -1;
     }
-    return record->memory_file ? overlay_check_folder(conf, domain, record->memory_file, err) : 0;
+    return record->memory_file ? overlay_check_claim(conf, domain, record->memory_file, err) : 0;
 }
 
 /* By itself it becomes the current one only where the current one is its parent. */

@@ -209,7 +209,7 @@ static int revert_add_disks(struct call *call, struct job *job, const struct sna
         if (revert_need_backing(snapshot, frozen, err) < 0 ||
             revert_need_disk(job, frozen->disk, disk, err) < 0)
             return -1;
-        file = overlay_default_file(job->domain, disk, name);
+        file = overlay_default_file(conf, job->domain, disk, name);
         if (overlay_check_file(conf, job->domain, file, false, err) < 0)
             return -1;
         revert_job_add_disk(job, frozen->disk, file);

@@ -21,15 +21,25 @@ static void overlay_clean(char *text)
             *text = '_';
 }
 
-char *overlay_default_file(const struct domain *domain, const struct record_disk *disk,
-                           const char *snapshot)
+/* A device node lies among others, in memory: its folder is none for images. */
+static bool is_device(const struct domain *domain, const char *file)
 {
+    _cleanup_free_ char *path = process_reach(&domain->record.qemu, file);
+    struct stat st;
+
+    return stat(path, &st) == 0 && S_ISBLK(st.st_mode);
+}
+
+char *overlay_default_file(const struct conf *conf, const struct domain *domain,
+                           const struct record_disk *disk, const char *snapshot)
+{
+    bool device = is_device(domain, disk->chain[0].file) && conf->n_image_dirs > 0;
     _cleanup_free_ char *active = xstrdup(disk->chain[0].file);
     _cleanup_free_ char *name =
         xasprintf("%s-%s.%s.qcow2", domain->record.name, disk->target, snapshot);
 
     overlay_clean(name);
-    return xasprintf("%s/%s", dirname(active), name);
+    return xasprintf("%s/%s", device ? conf->image_dirs[0] : dirname(active), name);
 }
 
 char *overlay_default_memory(const struct domain *domain, const char *overlay, const char *snapshot)
@@ -95,7 +105,7 @@ static bool overlay_is_allowed(const struct conf *conf, const struct domain *dom
         for (unsigned k = 0; k < disk->n_chain && !allowed; k++) {
             _cleanup_close_ int holds = overlay_folder(domain, disk->chain[k].file);
 
-            allowed = same_folder(holds, folder);
+            allowed = same_folder(holds, folder) && !is_device(domain, disk->chain[k].file);
         }
     }
     for (size_t i = 0; i < conf->n_image_dirs && !allowed; i++) {
@@ -139,8 +149,8 @@ static int overlay_check_reused(const struct domain *domain, const char *file, c
     return 0;
 }
 
-int overlay_check_folder(const struct conf *conf, const struct domain *domain, const char *file,
-                         struct error *err)
+static int overlay_check_folder(const struct conf *conf, const struct domain *domain,
+                                const char *file, struct error *err)
 {
     _cleanup_close_ int folder = overlay_folder(domain, file);
 
@@ -149,8 +159,16 @@ int overlay_check_folder(const struct conf *conf, const struct domain *domain, c
     if (overlay_is_allowed(conf, domain, folder))
         return 0;
     return overlay_image_error(err, file, "outside the allowed directories",
-                               "images lie beside those of the domain, or below a folder of "
-                               "image_dirs in snapvmd.conf");
+                               "images lie beside those of the domain that are files, or below a "
+                               "folder of image_dirs in snapvmd.conf: name a file there");
+}
+
+int overlay_check_claim(const struct conf *conf, const struct domain *domain, const char *file,
+                        struct error *err)
+{
+    _cleanup_free_ char *path = process_reach(&domain->record.qemu, file);
+
+    return overlay_is_used(domain, path) ? 0 : overlay_check_folder(conf, domain, file, err);
 }
 
 int overlay_check_file(const struct conf *conf, const struct domain *domain, const char *file,

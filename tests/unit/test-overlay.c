@@ -1,6 +1,7 @@
 /* Where a new image may lie. */
 #include "api/overlay.h"
 
+#include <dirent.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -202,12 +203,57 @@ START_TEST(default_names)
     struct stage stage;
     struct domain *domain = example(&stage);
     struct record_disk *disk = record_domain_add_disk(&domain->record, row->target);
+    const struct conf conf = {0};
     _cleanup_free_ char *file = NULL;
 
     record_disk_add_layer(disk, "/i/active.qcow2", "qcow2");
     record_disk_add_layer(disk, "/elsewhere/base.raw", "raw");
-    file = overlay_default_file(domain, disk, row->snapshot);
+    file = overlay_default_file(&conf, domain, disk, row->snapshot);
     ck_assert_str_eq(file, row->file);
+    stage_deinit(&stage);
+}
+END_TEST
+
+/* Any block device of this machine; NULL where it shows none. Nothing is read of it. */
+static char *some_device(void)
+{
+    DIR *folder = opendir("/dev");
+    char *found = NULL;
+    struct dirent *entry;
+    struct stat st;
+
+    while (folder && !found && (entry = readdir(folder)))
+        if (fstatat(dirfd(folder), entry->d_name, &st, 0) == 0 && S_ISBLK(st.st_mode))
+            found = xasprintf("/dev/%s", entry->d_name);
+    if (folder)
+        closedir(folder);
+    return found;
+}
+
+/* Its folder is no place for images, and those of others there are not the domain's. */
+START_TEST(devices)
+{
+    struct stage stage;
+    struct domain *domain = example(&stage);
+    _cleanup_free_ char *device = some_device(), *none = NULL, *file = NULL;
+    char *dirs[] = {(char *)"/allowed"};
+    const struct conf conf = {0}, with = {.image_dirs = dirs, .n_image_dirs = 1};
+    _cleanup_error_ struct error err = {0};
+    struct record_disk *disk = record_domain_add_disk(&domain->record, "vdc");
+
+    if (device) {
+        record_disk_add_layer(disk, device, "raw");
+        none = overlay_default_file(&conf, domain, disk, "s");
+        ck_assert_str_eq(none, "/dev/web-vdc.s.qcow2");
+        ck_assert_int_eq(overlay_check_file(&conf, domain, none, false, &err), -1);
+        ck_assert_str_eq(error_get(&err, "reason"), OUTSIDE);
+        ck_assert_ptr_nonnull(strstr(err.message, "image_dirs"));
+        error_clear(&err);
+        ck_assert_int_eq(overlay_check_claim(&conf, domain, "/dev/another", &err), -1);
+        ck_assert_int_eq(overlay_check_claim(&conf, domain, device, NULL), 0);
+        file = overlay_default_file(&with, domain, disk, "s");
+        ck_assert_str_eq(file, "/allowed/web-vdc.s.qcow2");
+    }
     stage_deinit(&stage);
 }
 END_TEST
@@ -219,6 +265,7 @@ static TCase *overlay_case(void)
     tcase_add_loop_test(tcase, checked, 0, N(check_rows));
     tcase_add_test(tcase, paths_that_are_none);
     tcase_add_loop_test(tcase, default_names, 0, N(name_rows));
+    tcase_add_test(tcase, devices);
     return tcase;
 }
 
