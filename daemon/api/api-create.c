@@ -272,6 +272,29 @@ static const char *create_why_not(const struct create *create, const struct reco
     return disk->firmware ? "firmware" : NULL;
 }
 
+static void left_out_add(json_object *list, const char *disk, const char *reason)
+{
+    json_object *object = json_object_new_object();
+
+    json_add_string(object, "disk", disk);
+    json_add_string(object, "reason", reason);
+    json_object_array_add(list, object);
+}
+
+/* A drive that nothing was ever in is no disk of the record. */
+static void create_note_empty(const struct create *create, json_object *list)
+{
+    struct domain *domain = create->job->domain;
+
+    for (unsigned i = 0; i < domain->view->n_disks; i++) {
+        const struct view_disk *seen = &domain->view->disks[i];
+        const char *name = seen->qdev ? seen->qdev : seen->device;
+
+        if (!seen->root && name && !disk_find(domain, name))
+            left_out_add(list, name, "empty");
+    }
+}
+
 /* What the snapshot does not have is told with it. */
 static void create_note_left_out(const struct create *create)
 {
@@ -281,15 +304,12 @@ static void create_note_left_out(const struct create *create)
     for (unsigned i = 0; i < domain->record.n_disks; i++) {
         const struct record_disk *disk = &domain->record.disks[i];
         const char *why = create_why_not(create, disk);
-        json_object *object;
 
-        if (create_has_disk(create->job, disk))
-            continue;
-        object = json_object_new_object();
-        json_add_string(object, "disk", disk->target);
-        json_add_string(object, "reason", why ? why : "not asked for");
-        json_object_array_add(list, object);
+        if (!create_has_disk(create->job, disk))
+            left_out_add(list, disk->target, why ? why : "not asked for");
     }
+    if (!create->files)
+        create_note_empty(create, list);
     if (json_object_array_length(list) > 0)
         xstrset(&create->job->record.left_out, json_text(list));
 }
@@ -403,6 +423,12 @@ static bool create_takes_xml(struct call *call)
     _cleanup_error_ struct error err = {0};
     struct domain *domain;
 
+    if (!json_string(call_params(call), "xml") && json_flag(call_params(call), "validate", 0)) {
+        bad_param(&err, "validate",
+                  "only XML is held against a schema: give xml, or leave validate out");
+        call_error(call, &err);
+        return false;
+    }
     if (!json_string(call_params(call), "xml"))
         return true;
     domain = answer_need_domain(call);

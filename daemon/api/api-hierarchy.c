@@ -409,6 +409,15 @@ static int redefine_read(struct domain *domain, json_object *params, struct defi
     return difference ? exists_otherwise(&there->record, difference, err) : 0;
 }
 
+static int redefine_check_validate(json_object *params, struct error *err)
+{
+    if (!json_flag(params, "validate", 0) || json_string(params, "xml"))
+        return 0;
+    error_set(err, SNAPVM_ERROR_INVALID_PARAMS,
+              "only XML is held against a schema: give xml, or leave validate out");
+    return error_text(err, "param", "validate");
+}
+
 /* What is claimed here is gone back to, merged and removed later on, by the daemon and with its
  * rights: those of an operator end at the images of the domain and at image_dirs. */
 static int redefine_check_folders(const struct call *call, const struct domain *domain,
@@ -478,7 +487,7 @@ void snapshot_redefine_handle(struct call *call)
     domain = answer_need_domain(call);
     if (!domain)
         return;
-    if (turn_need_free(domain, &err) < 0 ||
+    if (turn_need_free(domain, &err) < 0 || redefine_check_validate(call_params(call), &err) < 0 ||
         redefine_read(domain, call_params(call), &definition, &err) < 0 ||
         redefine_check_folders(call, domain, &definition.record, &err) < 0)
         call_error(call, &err);
