@@ -45,6 +45,7 @@ class Machine:
         self.saves = []             # one entry a snapshot with memory inside the images
         self.idle = set()           # disks that the guest does not write to until it is let go
         self.torn = False           # memory and disks of different instants, as a load has failed
+        self.bitmaps = []           # (node, name)
         self.die_behind = None      # so many actions of the next transaction
         self.send_event = lambda name, data: None
         self.quitting = False
@@ -321,6 +322,14 @@ class Machine:
             overlay.backing, overlay.no_backing = None, no_backing
             self.graph.set_read_only(node.name, read_only)
         return undo
+
+    # What a bitmap tracks is not kept here: that it is there keeps a disk from going back.
+
+    def do_block_dirty_bitmap_add(self, arguments):
+        self.bitmaps.append((self.graph.resolve(arguments["node"]).name, arguments["name"]))
+
+    def do_block_dirty_bitmap_remove(self, arguments):
+        self.bitmaps.remove((self.graph.resolve(arguments["node"]).name, arguments["name"]))
 
     def do_snapshot_save(self, arguments):
         fakestate.save(self, arguments)

@@ -26,6 +26,8 @@ COMMANDS = {
     "blockdev-snapshot-internal-sync": "device name",
     "blockdev-snapshot-delete-internal-sync": "device id? name?",
     "transaction": "actions:array properties?:object",
+    "block-dirty-bitmap-add": "node name granularity?:int persistent?:bool disabled?:bool",
+    "block-dirty-bitmap-remove": "node name",
     "snapshot-save": "job-id tag vmstate devices:array",
     "snapshot-load": "job-id tag vmstate devices:array",
     "block-commit": "job-id? device base-node? base? top-node? top? backing-file? speed?:int"

@@ -154,6 +154,9 @@ def load(machine, arguments):
             if done == machine.die_behind:
                 raise Killed
             machine.job_fault(f"load-{done}", job)
+            if any(tracked == node.name for tracked, _ in machine.bitmaps):
+                raise QmpError(f"Could not load snapshot '{name}' on '{_name(machine, node)}': "
+                               "Device has active dirty bitmaps")
             fakeqcow2.apply_snapshot(node.filename, name)
             machine.torn |= not machine.content.is_at(node.key, name)
             machine.content.go_back(node.key, name)
@@ -170,6 +173,13 @@ def load(machine, arguments):
             machine.event("RESUME")
 
     job.run(work)
+
+
+def _name(machine, node):
+    """How QEMU calls a disk: by its drive, if it has one."""
+    drives = [backend.device for backend in machine.graph.backends
+              if backend.root and machine.graph.layer(backend.root) == node.name]
+    return "".join(drives) or node.name
 
 
 def _memory(machine, arguments, nodes):
