@@ -115,16 +115,27 @@ static void writer_settle(struct writer *writer, const struct error *error)
     writer->log_pages = 0;
 }
 
+/* A transaction that is alone needs no savepoint: with it falls the whole. */
+static int writer_apply_all(struct writer *writer, struct txn_list *batch)
+{
+    struct journal_txn *txn = STAILQ_FIRST(batch);
+    int rc = SQLITE_OK;
+
+    if (!STAILQ_NEXT(txn, link))
+        return txn_run(txn, &writer->statements);
+    for (; txn && rc == SQLITE_OK; txn = STAILQ_NEXT(txn, link))
+        rc = writer_apply(writer, txn);
+    return rc;
+}
+
 /* One attempt at the whole batch. Returns SQLite's code, and whether a failure leaves doubt. */
 static int writer_try(struct writer *writer, struct txn_list *batch, bool *ret_doubt)
 {
     struct statement_set *set = &writer->statements;
-    struct journal_txn *txn;
     int rc = statement_run(set, STATEMENT_BEGIN);
 
-    STAILQ_FOREACH (txn, batch, link)
-        if (rc == SQLITE_OK)
-            rc = writer_apply(writer, txn);
+    if (rc == SQLITE_OK)
+        rc = writer_apply_all(writer, batch);
     if (rc == SQLITE_OK) {
         rc = statement_run(set, STATEMENT_COMMIT);
         *ret_doubt = rc != SQLITE_OK && db_leaves_doubt(rc);

@@ -196,6 +196,8 @@ static void add_snapshot(struct domain *domain, const char *file, const char *ba
                                      .name = xstrdup("before")};
     struct record_snapshot_disk *disk = record_snapshot_add_disk(&record, "vda");
 
+    disk->mode = xstrdup("external");
+
     disk->file = xstrdup(file);
     disk->backing = xstrdup(backing);
     snapshot_add(domain, &record);
