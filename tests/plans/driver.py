@@ -253,7 +253,7 @@ def arguments():
                         help="second crashes behind each n-th first one; 0 none, 1 all")
     options = parser.parse_args()
     if options.share is None:
-        options.share = 5 if options.all else 29
+        options.share = 5 if options.all else 58
     return options
 
 

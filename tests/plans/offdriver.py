@@ -248,7 +248,7 @@ def arguments():
                         help="second crashes behind each n-th first one; 0 none, 1 all")
     options = parser.parse_args()
     if options.share is None:
-        options.share = 3 if options.all else 13
+        options.share = 3 if options.all else 26
     return options
 
 
