@@ -197,6 +197,8 @@ static void delete_note_one(const struct job *job, const struct snapshot *snapsh
     record_snapshot_deinit(&copy);
 }
 
+/* Memory has it at once: a record of the domain that is saved before the end is durable, as when
+ * QEMU connects, would bring the snapshot that is gone back as the current one. */
 static void delete_tell(struct job *job, struct journal_txn *txn)
 {
     const char *current = delete_current(job), *domain = job->record.domain;
@@ -208,6 +210,7 @@ static void delete_tell(struct job *job, struct journal_txn *txn)
     body = record_name_event(current);
     journal_set_current(txn, domain, current);
     journal_add_event(txn, "snapshot.current", domain, body);
+    xstrset(&job->domain->record.current_snapshot, current);
 }
 
 static void delete_note_taken(const struct job *job, const struct snapshot *snapshot,
